@@ -1,0 +1,209 @@
+//! What is asked for: the part of a job that never changes.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{BODY_BYTES_MAX, Backoff, BatchId, JobId, Lane, QueueName, Tag, TaskName};
+use crate::time::Timestamp;
+
+/// JSON text, kept as it came.
+pub type Json = Box<serde_json::value::RawValue>;
+
+/// Any value as [`Json`].
+///
+/// # Errors
+/// When the value cannot be JSON, for example a map whose keys are not text.
+pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Json, serde_json::Error> {
+    serde_json::value::to_raw_value(value)
+}
+
+/// Most attempts that a job may ask for.
+pub const MAX_ATTEMPTS_MAX: u32 = 1000;
+const TAGS_MAX: usize = 32;
+
+/// What is asked for: the part of a job that never changes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Spec {
+    /// Identifies the job for ever.
+    pub id: JobId,
+    /// Which handler.
+    pub task: TaskName,
+    /// Which queue.
+    pub queue: QueueName,
+    /// Which of its lanes.
+    pub lane: Lane,
+    /// The arguments.
+    pub args: Json,
+    /// How many attempts it gets.
+    pub max_attempts: u32,
+    /// How long to wait between them.
+    pub backoff: Backoff,
+    /// How long one attempt may take.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration_ms")]
+    pub timeout: Option<Duration>,
+    /// When the whole job is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// How long its record is kept once it ended; by state when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration_ms")]
+    pub retention: Option<Duration>,
+    /// The jobs it belongs with; AMQP's correlation id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchId>,
+    /// The AMQP queue that wants the result too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// Words to find it by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
+    /// Headers that mean nothing to Haul, trace context included; carried along.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, HeaderValue>,
+}
+
+/// A scalar in the headers of a message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum HeaderValue {
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A number.
+    Float(f64),
+    /// Text.
+    Text(String),
+}
+
+/// A spec that nobody could run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// Arguments over the limit.
+    #[error(
+        "the arguments are {0} bytes, the limit is {BODY_BYTES_MAX}; store them elsewhere and pass a reference"
+    )]
+    ArgsTooLarge(usize),
+    /// Attempts out of range.
+    #[error("{0} attempts were asked for; it must be 1 to {MAX_ATTEMPTS_MAX}")]
+    Attempts(u32),
+    /// Too many tags.
+    #[error("{0} tags were given; the limit is {TAGS_MAX}")]
+    Tags(usize),
+    /// A time-out of nothing.
+    #[error("a time-out of zero would end every attempt before it starts; leave it out for none")]
+    ZeroTimeout,
+}
+
+impl Spec {
+    /// A job with a new id, in the normal lane, with every default.
+    pub fn new(task: TaskName, queue: QueueName, args: Json) -> Self {
+        Self {
+            id: JobId::new(),
+            task,
+            queue,
+            lane: Lane::default(),
+            args,
+            max_attempts: 5,
+            backoff: Backoff::default(),
+            timeout: None,
+            deadline: None,
+            retention: None,
+            batch: None,
+            reply_to: None,
+            tags: Vec::new(),
+            headers: BTreeMap::new(),
+        }
+    }
+
+    /// Checks what types alone do not.
+    ///
+    /// # Errors
+    /// Names the first limit that is broken.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        let size = self.args.get().len();
+        if size > BODY_BYTES_MAX {
+            return Err(SpecError::ArgsTooLarge(size));
+        }
+        if !(1..=MAX_ATTEMPTS_MAX).contains(&self.max_attempts) {
+            return Err(SpecError::Attempts(self.max_attempts));
+        }
+        if self.tags.len() > TAGS_MAX {
+            return Err(SpecError::Tags(self.tags.len()));
+        }
+        if self.timeout.is_some_and(|limit| limit.is_zero()) {
+            return Err(SpecError::ZeroTimeout);
+        }
+        Ok(())
+    }
+
+    /// What tells two jobs of the same id apart: task and arguments.
+    pub fn digest(&self) -> Digest {
+        let mut hash = Sha256::new();
+        hash.update(self.task.as_bytes());
+        hash.update([0]);
+        hash.update(self.args.get().as_bytes());
+        let mut short = [0; 16];
+        short.copy_from_slice(&hash.finalize()[..16]);
+        Digest(u128::from_be_bytes(short))
+    }
+}
+
+/// The first 128 bits of SHA-256 over task and arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digest(pub u128);
+
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// A job on its way to a worker: what a message says.
+#[derive(Debug, Clone)]
+pub struct Envelope {
+    /// What is asked for.
+    pub spec: Spec,
+    /// Which attempt this message starts, from 1.
+    pub attempt: u32,
+    /// Not before this time.
+    pub due: Option<Timestamp>,
+    /// Stands in for the acknowledged message of a long attempt.
+    pub guard: bool,
+}
+
+impl Envelope {
+    /// The first message of a job.
+    pub const fn first(spec: Spec, due: Option<Timestamp>) -> Self {
+        Self {
+            spec,
+            attempt: 1,
+            due,
+            guard: false,
+        }
+    }
+}
+
+mod duration_ms {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(
+        clippy::ref_option,
+        reason = "serde calls it with a reference to the field"
+    )]
+    pub(super) fn serialize<S: Serializer>(d: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        match d {
+            Some(d) => to.serialize_u64(u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(from)?.map(Duration::from_millis))
+    }
+}

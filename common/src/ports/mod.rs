@@ -1,0 +1,36 @@
+//! What Haul needs of a broker and of a store: two small ports, with real adapters behind them.
+//! No type of a client library crosses them.
+
+mod broker;
+mod store;
+
+pub use broker::{
+    Broker, BrokerError, Confirm, Delivery, Inbox, LaneFacts, Publication, QueueFacts, Route,
+    Settlement, Source, Verdict,
+};
+pub use store::{
+    Applied, Beat, Change, Claim, Claimed, Created, Grant, Kept, Listing, Note, PageRequest, Pulse,
+    QueueCounts, Save, SaveKey, Saved, Store, StoreError, Topic, Watch, WorkerInfo,
+};
+
+/// Something that `haul doctor` looked at.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// How bad it is.
+    pub level: Level,
+    /// What was looked at.
+    pub subject: String,
+    /// What was found; where it is not fine, what to do.
+    pub detail: String,
+}
+
+/// How bad a [`Finding`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// As it should be.
+    Fine,
+    /// Works, but not as well or as safely as it could.
+    Warning,
+    /// Does not work, or loses jobs.
+    Broken,
+}

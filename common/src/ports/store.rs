@@ -1,0 +1,387 @@
+//! The port to what is known about the work.
+
+use std::{collections::BTreeMap, fmt};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::Finding;
+use crate::{
+    filter::Filter,
+    job::{Digest, Fence, JobId, Json, Progress, QueueName, Record, StateKind, WorkerId},
+    life::{Life, Step},
+    time::Timestamp,
+};
+
+/// What is known about the work. Knows nothing of the rules: transitions come ready made, and are
+/// applied only if the job is still where they were made from.
+///
+/// Calls that are made at the same time share a round trip or a commit. Every call has a deadline
+/// inside. A call that fails may still have been carried out; all are safe to make again.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Writes each record unless one with its id exists.
+    ///
+    /// # Errors
+    /// When the store is away or full.
+    async fn create(&self, records: Vec<Record>) -> Result<Vec<Created>, StoreError>;
+
+    /// The common way into an attempt, in one step: if the job is claimable, due, at this attempt,
+    /// and of this digest, it runs now. Anything else is answered with the record, for the rules
+    /// to decide.
+    ///
+    /// # Errors
+    /// When the store is away or full.
+    async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError>;
+
+    /// Compare-and-set: applies the step if the job is still at the version it was made from.
+    ///
+    /// # Errors
+    /// When the store is away or full.
+    async fn apply(&self, change: Change) -> Result<Applied, StoreError>;
+
+    /// Replaces progress and log of the running attempt, if `fence` is still its fence.
+    ///
+    /// # Errors
+    /// When the store is away or full.
+    async fn note(&self, note: Note) -> Result<Kept, StoreError>;
+
+    /// Keeps a checkpoint or a step's result, if `fence` is still the running attempt's.
+    ///
+    /// # Errors
+    /// When the store is away or full.
+    async fn save(&self, save: Save) -> Result<Kept, StoreError>;
+
+    /// What earlier attempts and this one saved.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn saved(&self, id: &JobId) -> Result<Saved, StoreError>;
+
+    /// One heartbeat for a whole worker: it is alive, and these attempts are its own.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn beat(&self, beat: Beat) -> Result<Pulse, StoreError>;
+
+    /// The worker leaves in good order.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError>;
+
+    /// Whether the worker has beaten within [`crate::protocol::WORKER_TTL`]. Says yes in doubt:
+    /// just after the store came back, live workers have not had the time to say so.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn is_alive(&self, worker: &WorkerId) -> Result<bool, StoreError>;
+
+    /// Workers that beat, for operators.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError>;
+
+    /// The whole record.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn find(&self, id: &JobId) -> Result<Option<Record>, StoreError>;
+
+    /// Records that match, newest first, a page at a time.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn list(&self, filter: &Filter, page: PageRequest) -> Result<Listing, StoreError>;
+
+    /// How many jobs each queue has in each state.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn counts(&self) -> Result<Vec<QueueCounts>, StoreError>;
+
+    /// Up to `limit` running jobs whose worker is not alive. Looks at running jobs only.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn orphans(&self, limit: usize) -> Result<Vec<Record>, StoreError>;
+
+    /// Forgets up to `limit` jobs whose retention is over; says how many.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn expire(&self, limit: usize) -> Result<usize, StoreError>;
+
+    /// Ticks whenever the topic changes. May tick without a change, and merges ticks that come
+    /// quickly; nothing that happens after it returns goes unnoticed while the store is there.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn watch(&self, topic: Topic) -> Result<Watch, StoreError>;
+
+    /// The store's clock, as well as it is known here: the one clock of a fleet.
+    fn now(&self) -> Timestamp;
+
+    /// Looks at connection, version and settings, for `haul doctor`.
+    async fn check(&self) -> Vec<Finding>;
+
+    /// Waits for what is on its way, then closes.
+    async fn close(&self);
+}
+
+/// What became of a record that was to be created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// It is new.
+    New,
+    /// The same job was there, in this state. It is left as it is.
+    Same(StateKind),
+    /// The id belongs to another job: task or arguments differ.
+    Conflict,
+}
+
+/// Asks for an attempt.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Of which job.
+    pub id: JobId,
+    /// Which attempt.
+    pub attempt: u32,
+    /// Of what content.
+    pub digest: Digest,
+    /// For whom.
+    pub worker: WorkerId,
+}
+
+/// Answer to a [`Claim`].
+#[derive(Debug, Clone)]
+pub enum Claimed {
+    /// It runs, and it is ours.
+    Granted(Grant),
+    /// It is not claimable like this; this is what is known.
+    Held(Box<Record>),
+    /// Nothing is known of it.
+    Missing,
+}
+
+/// What a worker learns when its claim is granted.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// The job's life, running.
+    pub life: Life,
+    /// When the record was made.
+    pub created: Timestamp,
+}
+
+/// A transition for one job.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Which job.
+    pub id: JobId,
+    /// What happens to it.
+    pub step: Step,
+    /// When its record may be forgotten, once the step makes it terminal.
+    pub expires: Option<Timestamp>,
+}
+
+/// Answer to a [`Change`].
+#[derive(Debug, Clone)]
+pub enum Applied {
+    /// It is written.
+    Done,
+    /// The job was not there any more; this is where it is.
+    Superseded(Box<Record>),
+    /// Nothing is known of the job.
+    Missing,
+}
+
+/// Progress and log of a running attempt.
+#[derive(Debug, Clone)]
+pub struct Note {
+    /// Which job.
+    pub id: JobId,
+    /// Which attempt.
+    pub fence: Fence,
+    /// How far it is.
+    pub progress: Option<Progress>,
+    /// The tail of its log so far.
+    pub log: String,
+}
+
+/// Something to remember for later attempts.
+#[derive(Debug, Clone)]
+pub struct Save {
+    /// Which job.
+    pub id: JobId,
+    /// Which attempt saves.
+    pub fence: Fence,
+    /// Under which key.
+    pub key: SaveKey,
+    /// What.
+    pub value: Json,
+}
+
+/// Under what a value is remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SaveKey {
+    /// The job's one checkpoint.
+    Checkpoint,
+    /// The result of a named step.
+    Step(String),
+}
+
+/// Answer to a [`Note`] or a [`Save`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It is written.
+    Done,
+    /// The attempt is no longer the running one: it lost its job.
+    Lost,
+    /// Nothing is known of the job. The store forgot it; the attempt may go on.
+    Missing,
+}
+
+/// What attempts saved.
+#[derive(Debug, Clone, Default)]
+pub struct Saved {
+    /// The checkpoint.
+    pub checkpoint: Option<Json>,
+    /// Results of steps, by name.
+    pub steps: BTreeMap<String, Json>,
+}
+
+/// A sign of life.
+#[derive(Debug, Clone)]
+pub struct Beat {
+    /// Whose.
+    pub worker: WorkerInfo,
+    /// The attempts it runs.
+    pub running: Vec<(JobId, Fence)>,
+}
+
+/// A worker as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerInfo {
+    /// Which.
+    pub id: WorkerId,
+    /// On which host.
+    pub host: String,
+    /// As which process there.
+    pub pid: u32,
+    /// When it started.
+    pub started: Timestamp,
+    /// Queues and how many of their jobs it runs at once.
+    pub queues: BTreeMap<QueueName, u32>,
+}
+
+/// Answer to a [`Beat`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// Attempts that were asked to stop.
+    pub cancelled: Vec<JobId>,
+    /// Attempts that are no longer this worker's.
+    pub lost: Vec<JobId>,
+}
+
+/// Which part of a list.
+#[derive(Debug, Clone)]
+pub struct PageRequest {
+    /// How many at most.
+    pub limit: usize,
+    /// Where the page before ended.
+    pub after: Option<String>,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// Newest first. Attempts, logs and raw bytes may be left out.
+    pub records: Vec<Record>,
+    /// Where to go on; nothing when this was the end. A page may be short and still go on.
+    pub next: Option<String>,
+}
+
+/// How many jobs a queue has in each state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueCounts {
+    /// Which queue.
+    pub queue: QueueName,
+    /// States with at least one job.
+    pub states: BTreeMap<StateKind, u64>,
+}
+
+/// What can be watched.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// Anything about one job.
+    Job(JobId),
+    /// Wishes that running jobs stop.
+    Cancels,
+}
+
+/// Ticks of a topic. Dropping it ends the watch.
+#[derive(Debug, Clone)]
+pub struct Watch(pub watch::Receiver<u64>);
+
+impl Watch {
+    /// Waits for the next tick. Never returns once the store is closed.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// A call to a store that failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// No answer, or none in time.
+    #[error("the store at {at} cannot be reached: {why}")]
+    Unreachable {
+        /// Where, without its password.
+        at: String,
+        /// What went wrong.
+        why: String,
+    },
+    /// It knows us and says no.
+    #[error("the store at {at} refuses access: {why}; check user, password and permissions")]
+    Forbidden {
+        /// Where, without its password.
+        at: String,
+        /// What it said.
+        why: String,
+    },
+    /// It would lose jobs as it is set up.
+    #[error("the store at {at} must not be used as it is: {why}")]
+    Unsafe {
+        /// Where, without its password.
+        at: String,
+        /// What to change.
+        why: String,
+    },
+    /// It holds something that cannot be read.
+    #[error("the store at {at} holds something unreadable: {why}")]
+    Corrupt {
+        /// Where.
+        at: String,
+        /// What.
+        why: String,
+    },
+    /// It answered with an error.
+    #[error("the store at {at} failed: {why}")]
+    Failed {
+        /// Where.
+        at: String,
+        /// What it said.
+        why: String,
+    },
+}
+
+impl StoreError {
+    /// Whether trying again, later, may work.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Failed { .. })
+    }
+}
