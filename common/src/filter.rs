@@ -200,12 +200,12 @@ mod tests {
         for other in [
             "state:queued",
             "task:email",
-            "queue:x",
+            "lane:low",
             "tag:us",
             "age:>3h",
             "batch:b",
         ] {
-            assert!(!matches(&format!("state:dead {other}")), "{other}");
+            assert!(!matches(&format!("queue:mail {other}")), "{other}");
         }
     }
 
