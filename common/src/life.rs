@@ -16,8 +16,10 @@
 //!
 //! A store applies a step only if the job is still at the [`Version`] that the step was made from.
 
+mod arrival;
 mod verdict;
 
+pub use arrival::{Arrival, EARLY_TOLERANCE, Owner, Settle, arrive, settle};
 pub use verdict::{Ended, crash_limit_reached, judge};
 
 use crate::{
@@ -209,6 +211,18 @@ impl Life {
             began: now,
         };
         Ok(self.step(state, |life| life.fence = fence))
+    }
+
+    /// running or waiting → queued at a later attempt: a message proves that the ones before it
+    /// ended, and the store has lost that.
+    ///
+    /// # Errors
+    /// When it has ended, or `attempt` is not later.
+    pub fn fast_forward(&self, attempt: u32) -> Result<Step, Illegal> {
+        if self.state.kind().is_terminal() || attempt <= self.attempt {
+            return Err(self.illegal("at a later attempt"));
+        }
+        Ok(self.step(State::Queued, |life| life.attempt = attempt))
     }
 
     fn end(&self, to: &'static str, stop: Stop, now: Timestamp) -> Result<Attempt, Illegal> {
@@ -405,7 +419,7 @@ impl Life {
         )
     }
 
-    /// dead or cancelled → queued, with fresh attempts. The fence and the count of starts go on.
+    /// dead or cancelled → queued, with fresh attempts. Fence and count of starts go on.
     ///
     /// # Errors
     /// From any other state.
@@ -413,6 +427,8 @@ impl Life {
         match self.state {
             State::Dead { .. } | State::Cancelled { .. } => Ok(self.step(State::Queued, |life| {
                 life.attempt = 1;
+                // Copies of messages from before know only the older fence.
+                life.fence = Fence(life.fence.0 + 1);
                 life.crashes = 0;
                 life.cancel_requested = false;
             })),

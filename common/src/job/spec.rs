@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{BODY_BYTES_MAX, Backoff, BatchId, JobId, Lane, QueueName, Tag, TaskName};
+use super::{BODY_BYTES_MAX, Backoff, BatchId, Fence, JobId, Lane, QueueName, Tag, TaskName};
 use crate::time::Timestamp;
 
 /// JSON text, kept as it came.
@@ -171,6 +171,10 @@ pub struct Envelope {
     pub due: Option<Timestamp>,
     /// Stands in for the acknowledged message of a long attempt.
     pub guard: bool,
+    /// The job's fence when this was published: how much of its history the message knows.
+    pub fence: Fence,
+    /// Sends a job round again that ended with that fence.
+    pub redrive: bool,
 }
 
 impl Envelope {
@@ -181,6 +185,8 @@ impl Envelope {
             attempt: 1,
             due,
             guard: false,
+            fence: Fence(0),
+            redrive: false,
         }
     }
 }

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, str::FromStr, time::Duration};
 use super::{Message, header as h};
 use crate::{
     job::{
-        BODY_BYTES_MAX, Envelope, HeaderValue, JobId, Json, Lane, QueueName, Spec, Tag, TaskName,
+        BODY_BYTES_MAX, Envelope, Fence, HeaderValue, JobId, Json, Lane, QueueName, Spec, Tag,
+        TaskName,
     },
     time::Timestamp,
 };
@@ -22,6 +23,8 @@ const KNOWN: &[&str] = &[
     h::TAGS,
     h::ATTEMPT,
     h::GUARD,
+    h::FENCE,
+    h::REDRIVE,
     h::REASON,
     h::ERROR,
     h::QUEUE,
@@ -88,6 +91,8 @@ pub fn decode(
     }
     Ok(Envelope {
         due: headers.due(now)?,
+        fence: Fence(headers.number(h::FENCE)?.unwrap_or(0)),
+        redrive: headers.0.get(h::REDRIVE) == Some(&HeaderValue::Bool(true)),
         guard: headers.0.get(h::GUARD) == Some(&HeaderValue::Bool(true)),
         spec,
         attempt,

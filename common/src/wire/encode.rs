@@ -29,6 +29,8 @@ pub fn encode(envelope: &Envelope) -> Message {
         attempt,
         due,
         guard,
+        fence,
+        redrive,
     } = envelope;
     let mut headers = options(spec);
     headers.insert(h::ATTEMPT.to_owned(), int(*attempt));
@@ -37,6 +39,12 @@ pub fn encode(envelope: &Envelope) -> Message {
     }
     if *guard {
         headers.insert(h::GUARD.to_owned(), HeaderValue::Bool(true));
+    }
+    if fence.0 > 0 {
+        headers.insert(h::FENCE.to_owned(), int(fence.0));
+    }
+    if *redrive {
+        headers.insert(h::REDRIVE.to_owned(), HeaderValue::Bool(true));
     }
     Message {
         head: Head {
@@ -79,6 +87,7 @@ pub fn dead(mut message: Message, spec: &Spec, life: &Life) -> Message {
     let head = &mut message.head;
     head.message_id = Some(spec.id.to_string());
     head.headers.remove(h::GUARD);
+    head.headers.remove(h::REDRIVE);
     head.headers.insert(h::QUEUE.to_owned(), text(&spec.queue));
     head.headers.insert(h::LANE.to_owned(), text(spec.lane));
     head.headers

@@ -73,6 +73,10 @@ pub mod header {
     pub const ATTEMPT: &str = "attempt";
     /// The message is a guard; ours.
     pub const GUARD: &str = "guard";
+    /// The job's fence when the message was published; ours.
+    pub const FENCE: &str = "fence";
+    /// The message sends an ended job round again; ours.
+    pub const REDRIVE: &str = "redrive";
     /// Why the job is dead; ours, on dead letters.
     pub const REASON: &str = "reason";
     /// What went wrong; ours, on dead letters and failed answers.

@@ -1,0 +1,136 @@
+//! What the arrival of a message means for its job. Pure, like everything here.
+//!
+//! A message is a vehicle: it carries a worker to the job, and the record says which attempt is
+//! next. A message is dropped only when the job has ended. In every other case the job keeps this
+//! message, or a confirmed copy of it, so that it is never nowhere.
+
+use std::time::Duration;
+
+use super::{Life, Step, crash_limit_reached};
+use crate::{
+    job::{Envelope, Fence, Reason, Record, State},
+    time::Timestamp,
+};
+
+/// A message this much too early starts its job all the same: one unit of the delay levels.
+pub const EARLY_TOLERANCE: Duration = Duration::from_millis(100);
+
+/// Who runs a running job, as far as the worker that got its message can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// The record names this worker, which does not run it: the answer to its claim was lost.
+    MeUnaware,
+    /// A worker that is alive, maybe this one.
+    Alive,
+    /// A worker that is not.
+    Vanished,
+}
+
+/// What the arrival of a message means.
+#[derive(Debug, Clone)]
+pub enum Arrival {
+    /// Claim the attempt that the record names.
+    Claim,
+    /// Apply this step, then look again.
+    Apply(Box<Step>),
+    /// The job has ended: publish what may be missing (a dead letter), then drop the message.
+    Ended,
+    /// Come again in a while: it is too early, or a live worker has the job.
+    PutOff(Duration),
+    /// The id belongs to a job of other content.
+    Conflict,
+}
+
+/// Decides what the arrival of `envelope` means for the job of `record`.
+pub fn arrive(record: &Record, envelope: &Envelope, owner: Owner, now: Timestamp) -> Arrival {
+    let life = &record.life;
+    if record.spec.digest() != envelope.spec.digest() {
+        return Arrival::Conflict;
+    }
+    if life.state.kind().is_terminal() {
+        return match life.redrive() {
+            // The message itself carries the redrive: it holds even if nobody recorded it.
+            Ok(step) if envelope.redrive && envelope.fence == life.fence => {
+                Arrival::Apply(Box::new(step))
+            }
+            _ => Arrival::Ended,
+        };
+    }
+    if envelope.attempt > life.attempt && envelope.fence >= life.fence {
+        // A confirmed message proves that the attempts before it ended; the store lost that. An
+        // older fence would be a late copy from before a redrive, which proves nothing.
+        return apply(life.fast_forward(envelope.attempt));
+    }
+    match &life.state {
+        State::Running { began, .. } => running(record, owner, *began, now),
+        State::Blocked => apply(life.unblock()),
+        _ if record.spec.deadline.is_some_and(|deadline| deadline <= now) => apply(life.give_up(
+            Reason::Deadline,
+            "the job's deadline passed".to_owned(),
+            now,
+        )),
+        waiting => match waiting.due().map(|due| due.since(now)) {
+            Some(early) if early > EARLY_TOLERANCE => Arrival::PutOff(early),
+            _ => Arrival::Claim,
+        },
+    }
+}
+
+fn running(record: &Record, owner: Owner, began: Timestamp, now: Timestamp) -> Arrival {
+    let life = &record.life;
+    match owner {
+        Owner::Alive => Arrival::PutOff(patience(now.since(began))),
+        Owner::MeUnaware => apply(life.reclaim(next_fence(life.fence, now), now)),
+        Owner::Vanished if crash_limit_reached(life, &record.spec) => {
+            apply(life.lose_for_good(now))
+        }
+        Owner::Vanished => apply(life.lose(now)),
+    }
+}
+
+/// How long to leave a copy alone whose job a live worker runs: soon at first, for its worker may
+/// just have died, and ever rarer for long jobs.
+fn patience(elapsed: Duration) -> Duration {
+    (elapsed / 10).clamp(Duration::from_secs(1), Duration::from_secs(600))
+}
+
+fn next_fence(last: Fence, now: Timestamp) -> Fence {
+    last.next(
+        u64::try_from(now.as_millis())
+            .unwrap_or(0)
+            .saturating_mul(1000),
+    )
+}
+
+fn apply(step: Result<Step, super::Illegal>) -> Arrival {
+    // Every caller has just looked at the state; should it ever be illegal, a later look decides.
+    step.map_or(Arrival::PutOff(Duration::from_secs(1)), |step| {
+        Arrival::Apply(Box::new(step))
+    })
+}
+
+/// What to do about the end of an attempt that the store did not accept as it was.
+#[derive(Debug, Clone)]
+pub enum Settle {
+    /// It is written already: only the answer was lost.
+    Written,
+    /// The store is behind, its newest writes are lost: write this instead.
+    FastForward(Box<Step>),
+    /// Somebody else has the job, or it has ended: this attempt no longer counts.
+    Refused,
+}
+
+/// Decides what becomes of `step`, which the store refused because the job is at `stored`.
+pub fn settle(step: &Step, stored: &Life) -> Settle {
+    if stored.version() == step.life.version() {
+        return Settle::Written;
+    }
+    if stored.fence < step.life.fence && !stored.state.kind().is_terminal() {
+        let from = stored.version();
+        return Settle::FastForward(Box::new(Step {
+            from,
+            ..step.clone()
+        }));
+    }
+    Settle::Refused
+}
