@@ -19,17 +19,33 @@
 mod arrival;
 mod verdict;
 
+use std::time::Duration;
+
 pub use arrival::{Arrival, EARLY_TOLERANCE, Owner, Settle, arrive, settle};
 pub use verdict::{Ended, crash_limit_reached, judge};
 
 use crate::{
-    job::{Attempt, Fence, Json, Outcome, Reason, State, StateKind, WorkerId},
+    job::{Attempt, Fence, Json, Outcome, Reason, Spec, State, StateKind, WorkerId},
     time::Timestamp,
 };
 
 /// Lost workers that a job survives; the next one makes it dead. A limit of its own, for a job
 /// that kills its worker never gets to fail.
 pub const CRASH_LIMIT: u32 = 3;
+
+/// How long the record of a job is kept that succeeded or was cancelled, unless it says.
+pub const RETENTION: Duration = Duration::from_secs(24 * 3600);
+/// How long the record of a dead job is kept, unless it says.
+pub const RETENTION_DEAD: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// When the record of a job may be forgotten; nothing before it has ended.
+pub fn expires(spec: &Spec, life: &Life) -> Option<Timestamp> {
+    let dead = matches!(life.state, State::Dead { .. });
+    let standard = if dead { RETENTION_DEAD } else { RETENTION };
+    life.state
+        .finished()
+        .map(|at| at + spec.retention.unwrap_or(standard))
+}
 
 /// Where a job is in its life: its state, and the counters that outlive states.
 #[derive(Debug, Clone)]
@@ -197,20 +213,15 @@ impl Life {
         }))
     }
 
-    /// running → running, by the same worker: the answer to its claim was lost, and the attempt
-    /// never began.
+    /// running → queued: the answer to the claim was lost, so that the attempt never began.
     ///
     /// # Errors
     /// From any other state.
-    pub fn reclaim(&self, fence: Fence, now: Timestamp) -> Result<Step, Illegal> {
-        let State::Running { worker, .. } = &self.state else {
-            return Err(self.illegal("claimed again"));
-        };
-        let state = State::Running {
-            worker: worker.clone(),
-            began: now,
-        };
-        Ok(self.step(state, |life| life.fence = fence))
+    pub fn unclaim(&self) -> Result<Step, Illegal> {
+        match self.state {
+            State::Running { .. } => Ok(self.step(State::Queued, |_| {})),
+            _ => Err(self.illegal("unclaimed")),
+        }
     }
 
     /// running or waiting → queued at a later attempt: a message proves that the ones before it

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Life, Step, crash_limit_reached};
 use crate::{
-    job::{Envelope, Fence, Reason, Record, State},
+    job::{Envelope, Reason, Record, State},
     time::Timestamp,
 };
 
@@ -80,7 +80,7 @@ fn running(record: &Record, owner: Owner, began: Timestamp, now: Timestamp) -> A
     let life = &record.life;
     match owner {
         Owner::Alive => Arrival::PutOff(patience(now.since(began))),
-        Owner::MeUnaware => apply(life.reclaim(next_fence(life.fence, now), now)),
+        Owner::MeUnaware => apply(life.unclaim()),
         Owner::Vanished if crash_limit_reached(life, &record.spec) => {
             apply(life.lose_for_good(now))
         }
@@ -92,14 +92,6 @@ fn running(record: &Record, owner: Owner, began: Timestamp, now: Timestamp) -> A
 /// just have died, and ever rarer for long jobs.
 fn patience(elapsed: Duration) -> Duration {
     (elapsed / 10).clamp(Duration::from_secs(1), Duration::from_secs(600))
-}
-
-fn next_fence(last: Fence, now: Timestamp) -> Fence {
-    last.next(
-        u64::try_from(now.as_millis())
-            .unwrap_or(0)
-            .saturating_mul(1000),
-    )
 }
 
 fn apply(step: Result<Step, super::Illegal>) -> Arrival {

@@ -1,8 +1,156 @@
-//! The order of calls, written once above the ports.
+//! The order of calls, written once above the ports, the same over every pair of adapters.
+//!
+//! * submit: publish and confirm, then record.
+//! * receive: claim; what the record says decides ([`crate::life::arrive`]).
+//! * finish: record, publish what follows, and only then acknowledge.
+//!
+//! The unacknowledged delivery is the outbox: whoever crashes between two of these calls leaves a
+//! message behind whose next arrival does the rest.
+
+mod control;
+mod finish;
+mod receive;
+mod recover;
+mod submit;
 
 use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+
+pub use control::{CancelOutcome, RedriveOutcome};
+pub use finish::Finished;
+pub use receive::{Assignment, Receipt};
+pub use submit::{Submission, SubmitError, Submitted};
+
+use crate::{
+    connect::Backend,
+    job::{Envelope, JobId, Record, Spec},
+    life::{Life, Step, expires},
+    ports::{Change, Confirm, Publication, Route, StoreError},
+    wire,
+};
 
 /// A worker that has not beaten for this long is dead.
 pub const WORKER_TTL: Duration = Duration::from_secs(10);
 /// How often a worker beats.
 pub const HEARTBEAT: Duration = Duration::from_secs(3);
+/// How long an attempt holds its delivery before a guard stands in for it: well below the 30
+/// minutes after which RabbitMQ takes an unacknowledged delivery back.
+pub const GUARD_AFTER: Duration = Duration::from_secs(600);
+
+/// The order of calls over one pair of adapters.
+#[derive(Debug, Clone)]
+pub struct Protocol {
+    backend: Backend,
+}
+
+/// A call that could not be carried through.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ProtocolError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The broker did not take a message.
+    #[error("the broker did not take a message of job {id}: {why}")]
+    NotPublished {
+        /// Whose message.
+        id: JobId,
+        /// What the broker said.
+        why: String,
+    },
+}
+
+impl Protocol {
+    /// Over these adapters.
+    pub const fn new(backend: Backend) -> Self {
+        Self { backend }
+    }
+
+    /// The adapters.
+    pub const fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// Publishes once more if nobody knows what became of it, or if its queue was missing.
+    async fn publish(&self, id: &JobId, publication: Publication) -> Result<(), ProtocolError> {
+        let once = || async {
+            let confirms = self.backend.broker.publish(vec![publication.clone()]).await;
+            match confirms.into_iter().next() {
+                Some(Confirm::Accepted) => Ok(()),
+                Some(Confirm::Refused(why)) => {
+                    self.declare_again(&publication.route).await;
+                    Err(why)
+                }
+                Some(Confirm::Unknown(why)) => Err(why),
+                None => Err("no answer".to_owned()),
+            }
+        };
+        once.retry(patient().with_max_times(3))
+            .await
+            .map_err(|why| ProtocolError::NotPublished {
+                id: id.clone(),
+                why,
+            })
+    }
+
+    /// Somebody may have deleted the queue; what the broker says of that is told by the next
+    /// publish.
+    async fn declare_again(&self, route: &Route) {
+        if let Route::Lane(queue, _) | Route::Later { queue, .. } | Route::Dead(queue) = route {
+            let _ = self
+                .backend
+                .broker
+                .declare(std::slice::from_ref(queue))
+                .await;
+        }
+    }
+
+    /// A message for the attempt that `life` names, after `delay`.
+    fn vehicle(spec: &Spec, life: &Life, delay: Duration, coarse: bool) -> Publication {
+        let mut envelope = Envelope::first(spec.clone(), life.state.due());
+        envelope.attempt = life.attempt;
+        envelope.fence = life.fence;
+        let (queue, lane) = (spec.queue.clone(), spec.lane);
+        let route = if delay.is_zero() {
+            Route::Lane(queue, lane)
+        } else {
+            Route::Later {
+                queue,
+                lane,
+                delay,
+                coarse,
+            }
+        };
+        Publication {
+            message: wire::encode(&envelope),
+            route,
+        }
+    }
+
+    fn dead_letter(spec: &Spec, life: &Life) -> Publication {
+        let mut envelope = Envelope::first(spec.clone(), None);
+        envelope.attempt = life.attempt;
+        envelope.fence = life.fence;
+        Publication {
+            message: wire::dead(wire::encode(&envelope), spec, life),
+            route: Route::Dead(spec.queue.clone()),
+        }
+    }
+
+    fn change(record: &Record, step: Step) -> Change {
+        let expires = expires(&record.spec, &step.life);
+        Change {
+            id: record.spec.id.clone(),
+            step,
+            expires,
+        }
+    }
+}
+
+/// Waits between tries of something that another process has to mend.
+fn patient() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_jitter()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(Duration::from_secs(2))
+}

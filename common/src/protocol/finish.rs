@@ -1,0 +1,210 @@
+//! Finish: record, publish what follows, then let the delivery go.
+
+use std::time::Duration;
+
+use backon::Retryable;
+
+use super::{Assignment, Protocol, ProtocolError, patient};
+use crate::{
+    faults,
+    job::{Envelope, Record, Spec, State, StateKind},
+    life::{Ended, Life, Settle, Step, expires, judge, settle},
+    ports::{Applied, Change, Created, Publication, Route, Settlement, StoreError},
+    wire,
+};
+
+/// What became of the end of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    /// It is recorded; the job is now in this state.
+    Recorded(StateKind),
+    /// It no longer counted: the attempt had lost its job.
+    Refused,
+}
+
+impl Protocol {
+    /// Records how an attempt ended, publishes what follows, and settles its delivery, in this
+    /// order: acknowledged first, a crash would lose the job. Waits as long as a backend is away;
+    /// dropped meanwhile, the delivery comes again.
+    ///
+    /// `settlement` is missing once a guard stands in for it.
+    ///
+    /// # Errors
+    /// Never because a backend is away; only when the store can't work as it is.
+    pub async fn finish(
+        &self,
+        assignment: Assignment,
+        ended: Ended,
+        log: String,
+        settlement: Option<Settlement>,
+    ) -> Result<Finished, ProtocolError> {
+        let Assignment {
+            spec,
+            life,
+            created,
+        } = assignment;
+        let now = self.backend.store.now();
+        let jitter = fastrand::f64();
+        let Ok(mut step) = judge(&life, &spec, ended, now, jitter) else {
+            return Ok(Finished::Refused);
+        };
+        if let Some(attempt) = &mut step.ended {
+            attempt.log = log;
+        }
+        let mut record = Record::new(spec, step.life.clone(), created);
+        record.attempts.extend(step.ended.clone());
+
+        let write = || self.write(&record, &step);
+        let retryable = |error: &StoreError| error.is_retryable();
+        let written = write
+            .retry(patient().without_max_times())
+            .when(retryable)
+            .notify(|error, wait| tracing::warn!(job = %record.spec.id, %error, ?wait, "not recorded yet"))
+            .await?;
+        faults::point("finish.recorded");
+        if !written {
+            if let Some(settlement) = settlement {
+                settlement.ack();
+            }
+            return Ok(Finished::Refused);
+        }
+        self.follow(&record.spec, &step.life, settlement).await?;
+        Ok(Finished::Recorded(step.life.state.kind()))
+    }
+
+    /// Writes `step`, whatever the store has forgotten meanwhile; says whether it counts.
+    async fn write(&self, record: &Record, step: &Step) -> Result<bool, StoreError> {
+        let id = &record.spec.id;
+        let expires = expires(&record.spec, &step.life);
+        let mut change = Change {
+            id: id.clone(),
+            step: step.clone(),
+            expires,
+        };
+        loop {
+            let stored = match self.backend.store.apply(change.clone()).await? {
+                Applied::Done => return Ok(true),
+                Applied::Superseded(stored) => stored,
+                Applied::Missing => {
+                    match self
+                        .backend
+                        .store
+                        .create(vec![record.clone()])
+                        .await?
+                        .first()
+                    {
+                        Some(Created::Conflict) => return Ok(false),
+                        Some(Created::New) => return Ok(true),
+                        Some(Created::Same(_)) | None => continue,
+                    }
+                }
+            };
+            match settle(step, &stored.life) {
+                Settle::Written => return Ok(true),
+                Settle::Refused => return Ok(false),
+                Settle::FastForward(step) => change.step = *step,
+            }
+        }
+    }
+
+    async fn follow(
+        &self,
+        spec: &Spec,
+        life: &Life,
+        settlement: Option<Settlement>,
+    ) -> Result<(), ProtocolError> {
+        let released = life.state.kind() == StateKind::Queued;
+        let publish = || async {
+            if released && settlement.is_none() {
+                // The delivery went to a guard, which is far away: a message of its own.
+                return self
+                    .publish(&spec.id, Self::vehicle(spec, life, Duration::ZERO, false))
+                    .await;
+            }
+            self.publish_what_follows(spec, life).await
+        };
+        publish
+            .retry(patient().without_max_times())
+            .notify(
+                |error, wait| tracing::warn!(job = %spec.id, %error, ?wait, "not published yet"),
+            )
+            .await?;
+        faults::point("finish.published");
+        match settlement {
+            Some(settlement) if released => settlement.release(),
+            Some(settlement) => settlement.ack(),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Publishes what the job's state asks for: its next attempt, its dead letter, its answer.
+    /// Published again after a crash; claims drop the copies.
+    pub(super) async fn publish_what_follows(
+        &self,
+        spec: &Spec,
+        life: &Life,
+    ) -> Result<(), ProtocolError> {
+        match &life.state {
+            State::Retrying { due } => {
+                let delay = due.since(self.backend.store.now());
+                self.publish(&spec.id, Self::vehicle(spec, life, delay, true))
+                    .await?;
+            }
+            State::Dead { .. } => {
+                self.publish(&spec.id, Self::dead_letter(spec, life))
+                    .await?
+            }
+            _ => {}
+        }
+        if let Some(queue) = spec
+            .reply_to
+            .as_ref()
+            .filter(|_| life.state.kind().is_terminal())
+        {
+            let answer = Publication {
+                message: wire::reply(spec, life),
+                route: Route::Reply(queue.clone()),
+            };
+            if let Err(error) = self.publish(&spec.id, answer).await {
+                // Whoever asked may be gone, and its queue with it; the record has the result.
+                tracing::warn!(job = %spec.id, %queue, %error, "the answer was not taken");
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a guard stand in for the delivery of a long attempt: a delayed copy, confirmed before
+    /// the original is acknowledged.
+    ///
+    /// # Errors
+    /// When the broker did not take the guard. The delivery is then still held.
+    pub async fn guard(
+        &self,
+        assignment: &Assignment,
+        delay: Duration,
+        settlement: &mut Option<Settlement>,
+    ) -> Result<(), ProtocolError> {
+        let Assignment { spec, life, .. } = assignment;
+        let mut envelope = Envelope::first(spec.clone(), None);
+        envelope.attempt = life.attempt;
+        envelope.fence = life.fence;
+        envelope.guard = true;
+        let (queue, lane) = (spec.queue.clone(), spec.lane);
+        let guard = Publication {
+            message: wire::encode(&envelope),
+            route: Route::Later {
+                queue,
+                lane,
+                delay,
+                coarse: true,
+            },
+        };
+        self.publish(&spec.id, guard).await?;
+        faults::point("guard.published");
+        if let Some(settlement) = settlement.take() {
+            settlement.ack();
+        }
+        Ok(())
+    }
+}

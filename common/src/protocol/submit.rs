@@ -1,0 +1,232 @@
+//! Submit: publish and confirm, then record.
+
+use futures_util::{StreamExt, stream};
+
+use super::Protocol;
+use crate::{
+    faults,
+    job::{Envelope, JobId, Record, Spec, SpecError, StateKind},
+    life::Life,
+    ports::{Confirm, Created, Publication, Route, StoreError},
+    time::Timestamp,
+    wire,
+};
+
+/// A job to submit.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// What is asked for.
+    pub spec: Spec,
+    /// Not before this time.
+    pub due: Option<Timestamp>,
+    /// The submitter chose the id, so that the job may be known already.
+    pub chosen_id: bool,
+}
+
+/// A job that is accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// Its id.
+    pub id: JobId,
+    /// It was submitted before; this is the same one, in that state.
+    pub existing: Option<StateKind>,
+}
+
+/// A job that is not accepted.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SubmitError {
+    /// It breaks a limit.
+    #[error("job {id} was not submitted: {source}")]
+    Invalid {
+        /// Which job.
+        id: JobId,
+        /// What is wrong.
+        source: SpecError,
+    },
+    /// Its id is taken.
+    #[error(
+        "job {0} was not submitted: another job, with another task or other arguments, has this id; choose a new id"
+    )]
+    Conflict(JobId),
+    /// The broker does not have it.
+    #[error("job {id} was not submitted: {why}")]
+    Refused {
+        /// Which job.
+        id: JobId,
+        /// What the broker said.
+        why: String,
+    },
+    /// Nobody knows whether the broker has it.
+    #[error("nobody knows whether job {id} was submitted: {why}; submit it again with the same id")]
+    Unknown {
+        /// Which job.
+        id: JobId,
+        /// What went wrong.
+        why: String,
+    },
+    /// The store could not be asked.
+    #[error("job {id} was not submitted: {source}")]
+    Store {
+        /// Which job.
+        id: JobId,
+        /// What went wrong.
+        source: StoreError,
+    },
+}
+
+/// How often a publication of unknown fate is published again.
+const TRIES: usize = 3;
+const LOOKUPS_AT_ONCE: usize = 64;
+
+impl Protocol {
+    /// Submits all, pipelined; one answer for each, in order.
+    ///
+    /// A job whose message is confirmed is accepted, even if the store cannot record it just now:
+    /// the worker that gets the message does.
+    pub async fn submit(&self, jobs: Vec<Submission>) -> Vec<Result<Submitted, SubmitError>> {
+        let known = self.look_up(&jobs).await;
+        let mut answers: Vec<Option<Result<Submitted, SubmitError>>> = known;
+        let open: Vec<usize> = (0..jobs.len()).filter(|n| answers[*n].is_none()).collect();
+        let now = self.backend.store.now();
+        let publications = open.iter().map(|n| publication(&jobs[*n], now)).collect();
+        self.declare_queues(open.iter().map(|n| &jobs[*n].spec))
+            .await;
+        let confirms = self.publish_all(publications).await;
+        faults::point("submit.published");
+
+        let mut accepted = Vec::new();
+        for (n, confirm) in open.into_iter().zip(confirms) {
+            let id = jobs[n].spec.id.clone();
+            match confirm {
+                Confirm::Accepted => accepted.push(n),
+                Confirm::Refused(why) => answers[n] = Some(Err(SubmitError::Refused { id, why })),
+                Confirm::Unknown(why) => answers[n] = Some(Err(SubmitError::Unknown { id, why })),
+            }
+        }
+        self.record_all(jobs, accepted, now, &mut answers).await;
+        answers.into_iter().flatten().collect()
+    }
+
+    /// Answers what needs no publishing: broken limits, and chosen ids that are known.
+    async fn look_up(&self, jobs: &[Submission]) -> Vec<Option<Result<Submitted, SubmitError>>> {
+        let look = |job: &Submission| {
+            let (spec, chosen) = (job.spec.clone(), job.chosen_id);
+            async move {
+                let id = spec.id.clone();
+                if let Err(source) = spec.validate() {
+                    return Some(Err(SubmitError::Invalid { id, source }));
+                }
+                if !chosen {
+                    return None;
+                }
+                match self.backend.store.find(&id).await {
+                    Ok(None) => None,
+                    Ok(Some(known)) if known.spec.digest() == spec.digest() => {
+                        Some(Ok(Submitted {
+                            id,
+                            existing: Some(known.life.state.kind()),
+                        }))
+                    }
+                    Ok(Some(_)) => Some(Err(SubmitError::Conflict(id))),
+                    Err(source) => Some(Err(SubmitError::Store { id, source })),
+                }
+            }
+        };
+        stream::iter(jobs.iter().map(look))
+            .buffered(LOOKUPS_AT_ONCE)
+            .collect()
+            .await
+    }
+
+    async fn declare_queues(&self, specs: impl Iterator<Item = &Spec>) {
+        let mut queues: Vec<_> = specs.map(|spec| spec.queue.clone()).collect();
+        queues.sort();
+        queues.dedup();
+        if let Err(error) = self.backend.broker.declare(&queues).await {
+            // Publishing tells for each job what that means for it: the queues may well be there.
+            tracing::debug!(%error, "queues were not declared");
+        }
+    }
+
+    /// Publishes, and again what nobody knows the fate of: with the same id, so that a claim drops
+    /// the copy.
+    async fn publish_all(&self, publications: Vec<Publication>) -> Vec<Confirm> {
+        if publications.is_empty() {
+            return Vec::new();
+        }
+        let mut confirms = self.backend.broker.publish(publications.clone()).await;
+        for _ in 1..TRIES {
+            let unknown: Vec<usize> = (0..confirms.len())
+                .filter(|n| matches!(confirms[*n], Confirm::Unknown(_)))
+                .collect();
+            if unknown.is_empty() {
+                break;
+            }
+            let again = unknown.iter().map(|n| publications[*n].clone()).collect();
+            for (n, confirm) in unknown
+                .into_iter()
+                .zip(self.backend.broker.publish(again).await)
+            {
+                // "Refused" now says nothing about the first try: it stays unknown.
+                if confirm == Confirm::Accepted {
+                    confirms[n] = confirm;
+                }
+            }
+        }
+        confirms
+    }
+
+    async fn record_all(
+        &self,
+        jobs: Vec<Submission>,
+        accepted: Vec<usize>,
+        now: Timestamp,
+        answers: &mut [Option<Result<Submitted, SubmitError>>],
+    ) {
+        if accepted.is_empty() {
+            return;
+        }
+        let ids: Vec<JobId> = accepted.iter().map(|n| jobs[*n].spec.id.clone()).collect();
+        let mut jobs: Vec<Option<Submission>> = jobs.into_iter().map(Some).collect();
+        let records = accepted.iter().filter_map(|n| jobs[*n].take());
+        let records = records.map(|job| first_record(job, now)).collect();
+        let created = match self.backend.store.create(records).await {
+            Ok(created) => created,
+            Err(error) => {
+                tracing::warn!(jobs = ids.len(), %error, "accepted, but not recorded yet");
+                vec![Created::New; ids.len()]
+            }
+        };
+        for ((n, id), created) in accepted.into_iter().zip(ids).zip(created) {
+            answers[n] = Some(match created {
+                Created::Conflict => Err(SubmitError::Conflict(id)),
+                // A worker may have been quicker than this record: that is no earlier submission.
+                Created::New | Created::Same(_) => Ok(Submitted { id, existing: None }),
+            });
+        }
+    }
+}
+
+fn publication(job: &Submission, now: Timestamp) -> Publication {
+    let Spec { queue, lane, .. } = &job.spec;
+    let (queue, lane) = (queue.clone(), *lane);
+    let route = match job.due.map(|due| due.since(now)) {
+        Some(delay) if !delay.is_zero() => Route::Later {
+            queue,
+            lane,
+            delay,
+            coarse: false,
+        },
+        _ => Route::Lane(queue, lane),
+    };
+    let message = wire::encode(&Envelope::first(job.spec.clone(), job.due));
+    Publication { message, route }
+}
+
+fn first_record(job: Submission, now: Timestamp) -> Record {
+    let life = match job.due {
+        Some(due) if due > now => Life::scheduled(due),
+        _ => Life::queued(),
+    };
+    Record::new(job.spec, life, now)
+}
