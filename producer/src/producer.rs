@@ -1,0 +1,207 @@
+//! The way in.
+
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt, stream};
+use haul_common::{
+    connect::{Backend, ConnectError, Urls},
+    filter::Filter,
+    job::{JobId, Record, Task},
+    ports::{Listing, PageRequest, QueueCounts, StoreError, Topic, Watch, WorkerInfo},
+    protocol::{CancelOutcome, Protocol, ProtocolError, RedriveOutcome, Submission, Submitted},
+};
+
+use crate::{Job, Submit, SubmitError, WaitError};
+
+/// How many jobs are published, and recorded, together.
+const CHUNK: usize = 1000;
+/// While one chunk is recorded the next is published.
+const CHUNKS_AT_ONCE: usize = 3;
+/// Looks at a job at least this often while waiting for it, should a tick get lost.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Submits jobs, follows them and waits for them. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Producer {
+    protocol: Protocol,
+}
+
+impl Producer {
+    /// Connects: `"sqlite:haul.db"`, or `("amqp://localhost", "redis://localhost")`.
+    ///
+    /// # Errors
+    /// When a URL is none, or what it names cannot be reached or used.
+    pub async fn connect(urls: impl Into<Urls> + Send) -> Result<Self, ConnectError> {
+        Backend::connect(urls).await.map(Self::new)
+    }
+
+    /// Over a backend that is connected already.
+    pub const fn new(backend: Backend) -> Self {
+        Self { protocol: Protocol::new(backend) }
+    }
+
+    /// The broker and the store.
+    pub const fn backend(&self) -> &Backend {
+        self.protocol.backend()
+    }
+
+    /// A job of these arguments: set options, then await it to submit it.
+    pub fn submit<T: Task>(&self, args: T) -> Submit<'_, T> {
+        Submit::new(self, &args)
+    }
+
+    /// Submits many jobs, pipelined. One answer for each, in order; one that fails does not hold
+    /// the others up.
+    pub async fn submit_many<'p, T: Task>(
+        &'p self,
+        jobs: impl IntoIterator<Item = Submit<'p, T>>,
+    ) -> Vec<Result<Job<T>, SubmitError>> {
+        let (mut ready, mut answers) = (Vec::new(), Vec::new());
+        for job in jobs {
+            match job.build() {
+                Ok(submission) => {
+                    ready.push(submission);
+                    answers.push(None);
+                }
+                Err(error) => answers.push(Some(Err(error))),
+            }
+        }
+        let mut submitted = self.submit_all(ready).await.into_iter();
+        let typed = |one: Submitted| Job::new(self.clone(), one);
+        let pick = |early: Option<_>| early.or_else(|| Some(submitted.next()?.map(typed)));
+        answers.into_iter().filter_map(pick).collect()
+    }
+
+    /// Submits jobs that carry no type, pipelined. One answer for each, in order.
+    pub async fn submit_all(&self, jobs: Vec<Submission>) -> Vec<Result<Submitted, SubmitError>> {
+        let mut jobs = jobs.into_iter();
+        let chunks = std::iter::from_fn(|| {
+            let chunk: Vec<_> = jobs.by_ref().take(CHUNK).collect();
+            (!chunk.is_empty()).then_some(chunk)
+        });
+        stream::iter(chunks)
+            .map(|chunk| self.protocol.submit(chunk))
+            .buffered(CHUNKS_AT_ONCE)
+            .flat_map(stream::iter)
+            .map(|answer| answer.map_err(SubmitError::from))
+            .collect()
+            .await
+    }
+
+    /// A job that was submitted before, by whomever.
+    pub fn job<T: Task>(&self, id: JobId) -> Job<T> {
+        Job::new(self.clone(), Submitted { id, existing: None })
+    }
+
+    /// What is known about a job.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn find(&self, id: &JobId) -> Result<Option<Record>, StoreError> {
+        self.backend().store.find(id).await
+    }
+
+    /// Jobs that match, newest first, a page at a time.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn list(&self, filter: &Filter, page: PageRequest) -> Result<Listing, StoreError> {
+        self.backend().store.list(filter, page).await
+    }
+
+    /// How many jobs each queue has in each state.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn counts(&self) -> Result<Vec<QueueCounts>, StoreError> {
+        self.backend().store.counts().await
+    }
+
+    /// The workers that are alive.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
+        self.backend().store.workers().await
+    }
+
+    /// Cancels a job: at once if it waits; if it runs, its handler is told to stop.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn cancel(&self, id: &JobId) -> Result<CancelOutcome, ProtocolError> {
+        self.protocol.cancel(id).await
+    }
+
+    /// Sends a dead or cancelled job round again: same id, fresh attempts.
+    ///
+    /// # Errors
+    /// When a backend is away.
+    pub async fn retry(&self, id: &JobId) -> Result<RedriveOutcome, ProtocolError> {
+        self.protocol.redrive(id).await
+    }
+
+    /// Waits until the job has ended, however it ended.
+    ///
+    /// # Errors
+    /// [`WaitError::NotYet`] when it has not ended within `limit`; the job goes on, and its id can
+    /// be handed out. When no such job is known, or the store is away for the whole time.
+    pub async fn wait(&self, id: &JobId, limit: Duration) -> Result<Record, WaitError> {
+        let not_yet = || WaitError::NotYet { id: id.clone(), limit };
+        tokio::time::timeout(limit, self.ended(id)).await.map_err(|_| not_yet())?
+    }
+
+    async fn ended(&self, id: &JobId) -> Result<Record, WaitError> {
+        let mut watch = self.backend().store.watch(Topic::Job(id.clone())).await?;
+        loop {
+            match self.find(id).await {
+                Ok(Some(record)) if record.life.state.kind().is_terminal() => return Ok(record),
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(WaitError::NotFound(id.clone())),
+                Err(error) if error.is_retryable() => {
+                    tracing::debug!(job = %id, %error, "looking again");
+                }
+                Err(error) => return Err(error.into()),
+            }
+            tick(&mut watch).await;
+        }
+    }
+
+    /// The job's record now, and after every change, until it has ended. Changes that come quickly
+    /// may be seen as one.
+    ///
+    /// # Errors
+    /// When the store is away at the start; later the stream waits for it.
+    pub async fn watch(
+        &self,
+        id: &JobId,
+    ) -> Result<impl Stream<Item = Record> + Send + use<>, StoreError> {
+        let watch = self.backend().store.watch(Topic::Job(id.clone())).await?;
+        let begin = Some((self.clone(), id.clone(), watch, None::<Record>));
+        Ok(stream::unfold(begin, |at| async move {
+            let (producer, id, mut watch, mut last) = at?;
+            loop {
+                if let Some(record) = producer.find(&id).await.ok().flatten()
+                    && !last.as_ref().is_some_and(|last| same(last, &record))
+                {
+                    let ended = record.life.state.kind().is_terminal();
+                    last = Some(record.clone());
+                    return Some((record, (!ended).then_some((producer, id, watch, last))));
+                }
+                tick(&mut watch).await;
+            }
+        }))
+    }
+}
+
+async fn tick(watch: &mut Watch) {
+    // A time-out is as good as a tick.
+    let _ = tokio::time::timeout(LOOK_AGAIN, watch.changed()).await;
+}
+
+fn same(one: &Record, other: &Record) -> bool {
+    one.life.version() == other.life.version()
+        && one.life.cancel_requested == other.life.cancel_requested
+        && one.progress == other.progress
+        && one.log == other.log
+}
