@@ -27,6 +27,7 @@ use tokio::{
     sync::mpsc::{self, error::TrySendError},
     time::timeout,
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     ANSWER, convert, errors,
@@ -38,13 +39,49 @@ use crate::{
     wire::topology::Namespace,
 };
 
-/// Starts a consumer.
-pub(super) async fn start(
-    link: &Arc<Link>,
+/// All consumers of this process.
+#[derive(Debug)]
+pub(super) struct Consumers {
+    link: Arc<Link>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Consumers {
+    pub(super) fn new(link: Arc<Link>) -> Self {
+        Self {
+            link,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Tells the broker what was settled until now, and ends them all.
+    pub(super) async fn close(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        let _ = timeout(ANSWER, self.tasks.wait()).await;
+    }
+
+    /// Starts one.
+    pub(super) async fn start(
+        &self,
+        names: &Namespace,
+        source: Source,
+        prefetch: u16,
+    ) -> Result<Inbox, BrokerError> {
+        let (task, inbox) = prepare(&self.link, names, source, prefetch).await?;
+        self.tasks.spawn(task.run(self.stop.clone()));
+        Ok(inbox)
+    }
+}
+
+async fn prepare(
+    link: &Link,
     names: &Namespace,
     source: Source,
     prefetch: u16,
-) -> Result<Inbox, BrokerError> {
+) -> Result<(Task, Inbox), BrokerError> {
     // Zero would mean no limit at all, and the library buffers without one.
     let prefetch = prefetch.max(1);
     let queue = match &source {
@@ -72,8 +109,7 @@ pub(super) async fn start(
         fates: FuturesUnordered::new(),
         leaving: false,
     };
-    tokio::spawn(task.run());
-    Ok(Inbox(outlet))
+    Ok((task, Inbox(outlet)))
 }
 
 async fn subscribe(channel: &Channel, queue: &str, prefetch: u16) -> lapin::Result<Consumer> {
@@ -112,8 +148,16 @@ struct Task {
 struct Lost(String);
 
 impl Task {
-    async fn run(mut self) {
-        let end = self.work().await;
+    async fn run(mut self, stop: CancellationToken) {
+        let end = tokio::select! {
+            end = self.work() => end,
+            () = stop.cancelled() => Ok(()),
+        };
+        let end = match end {
+            // What is settled already may still be under way to us.
+            Ok(()) => self.settle_what_is_known().await,
+            lost => lost,
+        };
         // The inbox ends first: nobody should start on what is already somebody else's.
         let Self { channel, inbox, .. } = self;
         drop(inbox);
@@ -160,6 +204,14 @@ impl Task {
             }
             Err(TrySendError::Closed(_)) => self.tell(&[(tag, Verdict::Release)]).await,
             Err(TrySendError::Full(_)) => Err(Lost("the broker went over the prefetch".into())),
+        }
+    }
+
+    /// Settles whatever was settled meanwhile.
+    async fn settle_what_is_known(&mut self) -> Result<(), Lost> {
+        match self.fates.next().now_or_never().flatten() {
+            Some(fate) => self.settle(fate).await,
+            None => Ok(()),
         }
     }
 

@@ -29,7 +29,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use self::{address::Address, link::Link, publisher::Publisher, topology::Topology};
+use self::{
+    address::Address, consumer::Consumers, link::Link, publisher::Publisher, topology::Topology,
+};
 use crate::{
     job::QueueName,
     ports::{Broker, BrokerError, Confirm, Finding, Inbox, Publication, QueueFacts, Source},
@@ -46,6 +48,7 @@ pub struct RabbitMq {
     consuming: Arc<Link>,
     topology: Arc<Topology>,
     publisher: Publisher,
+    consumers: Consumers,
 }
 
 impl RabbitMq {
@@ -63,6 +66,7 @@ impl RabbitMq {
         let topology = Arc::new(Topology::new(namespace.clone(), Arc::clone(&publishing)));
         Ok(Arc::new(Self {
             publisher: Publisher::start(Arc::clone(&publishing), Arc::clone(&topology)),
+            consumers: Consumers::new(Arc::clone(&consuming)),
             names: namespace,
             publishing,
             consuming,
@@ -88,7 +92,7 @@ impl Broker for RabbitMq {
     }
 
     async fn consume(&self, source: Source, prefetch: u16) -> Result<Inbox, BrokerError> {
-        consumer::start(&self.consuming, &self.names, source, prefetch).await
+        self.consumers.start(&self.names, source, prefetch).await
     }
 
     async fn facts(&self, queue: &QueueName) -> Result<QueueFacts, BrokerError> {
@@ -100,8 +104,9 @@ impl Broker for RabbitMq {
     }
 
     async fn close(&self) {
-        // What waits to be published goes out first; consumers end with their connection.
+        // An acknowledgement may have been given for what was published: in that order.
         self.publisher.close().await;
+        self.consumers.close().await;
         self.publishing.close().await;
         self.consuming.close().await;
     }
