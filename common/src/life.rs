@@ -16,6 +16,8 @@
 //!
 //! A store applies a step only if the job is still at the [`Version`] that the step was made from.
 
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub use verdict::{Ended, crash_limit_reached, judge};
