@@ -22,14 +22,30 @@ mod verdict;
 
 pub use verdict::{Ended, crash_limit_reached, judge};
 
+use std::time::Duration;
+
 use crate::{
-    job::{Attempt, Fence, Json, Outcome, Reason, State, StateKind, WorkerId},
+    job::{Attempt, Fence, Json, Outcome, Reason, Record, State, StateKind, WorkerId},
     time::Timestamp,
 };
 
 /// Lost workers that a job survives; the next one makes it dead. A limit of its own, for a job
 /// that kills its worker never gets to fail.
 pub const CRASH_LIMIT: u32 = 3;
+
+const KEPT_FINISHED: Duration = Duration::from_secs(24 * 3600);
+const KEPT_DEAD: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// When a job that ended may be forgotten: after its own retention, or else a day, and a week if
+/// it is dead.
+pub fn expires(record: &Record) -> Option<Timestamp> {
+    let standard = match record.life.state.kind() {
+        StateKind::Dead => KEPT_DEAD,
+        _ => KEPT_FINISHED,
+    };
+    let finished = record.life.state.finished()?;
+    Some(finished + record.spec.retention.unwrap_or(standard))
+}
 
 /// Where a job is in its life: its state, and the counters that outlive states.
 #[derive(Debug, Clone)]
