@@ -17,6 +17,8 @@
 //! A store applies a step only if the job is still at the [`Version`] that the step was made from.
 
 mod arrival;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use std::time::Duration;
