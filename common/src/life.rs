@@ -287,7 +287,7 @@ impl Life {
     /// From any other state.
     pub fn retry(&self, stop: Stop, due: Timestamp, now: Timestamp) -> Result<Step, Illegal> {
         self.leave_running("retried", State::Retrying { due }, stop, now, |life| {
-            life.attempt += 1
+            life.attempt += 1;
         })
     }
 

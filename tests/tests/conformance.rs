@@ -1,5 +1,7 @@
 //! Every claim over every adapter. What a claim says is in `haul_tests::conformance`.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 use haul_tests::backends;
 
 /// One module of tests: these claims, over this backend.

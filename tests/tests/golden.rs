@@ -1,6 +1,8 @@
 //! Messages as they are on the wire, checked in: what was published once must be read for ever.
 //! Producers in other languages are tested against the same files.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 use std::{fs, path::Path};
 
 use haul_common::{

@@ -1,6 +1,8 @@
 //! The helpers themselves: a proxy that does not cut, or a server that does not die, would make
 //! every test that relies on it worthless.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 use std::{io, time::Duration};
 
 use haul_tests::{

@@ -64,10 +64,10 @@ fn mixture() -> Vec<Record> {
         let tasks = ["email.send", "email.read", "emailer", "image.scale"];
         spec.task = tasks[n as usize % 4].parse().unwrap();
         spec.lane = Lane::ALL[n as usize / 3];
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             spec.tags.push("eu".parse().unwrap());
         }
-        if n % 3 == 0 {
+        if n.is_multiple_of(3) {
             spec.tags.push("big".parse().unwrap());
         }
         if n >= 8 {
