@@ -41,6 +41,8 @@ macro_rules! brokers {
                 a_bulk_of_5000_is_accepted_in_order,
                 publishers_do_not_disturb_each_other,
                 an_empty_batch_is_answered,
+            },
+            facts::{
                 declaring_twice_changes_nothing,
                 facts_tell_what_waits_and_who_consumes,
                 dead_letters_are_kept_and_counted,
