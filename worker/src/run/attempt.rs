@@ -66,6 +66,9 @@ async fn work(
     hub.table.run(&core);
     let mut settlement = Some(delivery.settlement);
     let ended = supervise::run(hub, &core, &mut settlement).await;
+    if let Some(ended) = &ended {
+        slow_down(hub, &core, ended);
+    }
     // The handler is done: the next one may start while this end is written.
     drop(slot);
     let Some(ended) = ended else {
@@ -76,7 +79,6 @@ async fn work(
         }
         return;
     };
-    slow_down(hub, &core, &ended);
     tell(&core, &ended);
     let finish = hub
         .protocol

@@ -37,31 +37,49 @@ impl Health {
 
 /// Queues that slow down because somebody asked for less.
 #[derive(Debug, Default)]
-pub(super) struct Gates(Mutex<HashMap<QueueName, Instant>>);
+pub(super) struct Gates(watch::Sender<HashMap<QueueName, Instant>>);
 
 /// No handler holds a queue up for longer than this at a time.
 const CLOSED_MAX: Duration = Duration::from_secs(300);
 
 impl Gates {
-    fn closed(&self) -> std::sync::MutexGuard<'_, HashMap<QueueName, Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn close_for(&self, queue: &QueueName, wait: Duration) {
         let until = Instant::now() + wait.min(CLOSED_MAX);
-        let mut closed = self.closed();
-        let at = closed.entry(queue.clone()).or_insert(until);
-        *at = until.max(*at);
+        self.0.send_modify(|closed| {
+            let at = closed.entry(queue.clone()).or_insert(until);
+            *at = until.max(*at);
+        });
     }
 
+    /// What waits for `queue` to be open, and is told when it closes.
+    pub(super) fn gate<'q>(&self, queue: &'q QueueName) -> Gate<'q> {
+        let closed = self.0.subscribe();
+        Gate { queue, closed }
+    }
+}
+
+/// One queue's gate.
+pub(super) struct Gate<'q> {
+    queue: &'q QueueName,
+    closed: watch::Receiver<HashMap<QueueName, Instant>>,
+}
+
+impl Gate<'_> {
     /// Waits until the queue is open.
-    pub(super) async fn open(&self, queue: &QueueName) {
+    pub(super) async fn open(&mut self) {
         loop {
-            let until = self.closed().get(queue).copied();
+            let until = self.closed.borrow_and_update().get(self.queue).copied();
             match until {
                 Some(at) if at > Instant::now() => tokio::time::sleep_until(at).await,
                 _ => return,
             }
+        }
+    }
+
+    /// Waits until some queue closes.
+    pub(super) async fn closes(&mut self) {
+        if self.closed.changed().await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }

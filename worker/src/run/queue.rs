@@ -30,11 +30,19 @@ async fn take(
     slots: u32,
 ) -> Option<Infallible> {
     let slots = Arc::new(Semaphore::new(slots as usize));
+    let mut gate = hub.gates.gate(queue);
     loop {
         let slot = slots.clone().acquire_owned().await.ok()?;
-        hub.health.well().await;
-        hub.gates.open(queue).await;
-        let delivery = lanes.next().await?;
+        let delivery = loop {
+            hub.health.well().await;
+            gate.open().await;
+            tokio::select! {
+                biased;
+                // Maybe this one: a job that comes now has to wait too.
+                () = gate.closes() => {}
+                delivery = lanes.next() => break delivery?,
+            }
+        };
         hub.attempts
             .spawn(attempt::run(hub.clone(), delivery, slot));
     }
