@@ -172,9 +172,12 @@ impl Fleet {
         assert_eq!(confirms, [Confirm::Accepted]);
     }
 
-    /// Publishes a message to the normal lane of the default queue.
+    /// Publishes a message to the normal lane of the default queue, which there is.
     pub async fn post(&self, message: Message) {
-        self.publish(message, Route::Lane(queue("default"), Lane::Normal))
+        let queue = queue("default");
+        let broker = &self.backend().broker;
+        broker.declare(std::slice::from_ref(&queue)).await.unwrap();
+        self.publish(message, Route::Lane(queue, Lane::Normal))
             .await;
     }
 

@@ -4,7 +4,11 @@
 
 mod cancel;
 mod janitor;
+mod lanes;
 mod memory;
+mod messages;
 mod outcomes;
 mod redrive;
+mod stopping;
+mod strangers;
 mod submit;

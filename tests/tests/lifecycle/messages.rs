@@ -32,8 +32,15 @@ haul_tests::on_both! {
 }
 
 fn spec(acts: impl Into<Vec<Act>>) -> Spec {
-    let args = Scripted { name: "done".into(), acts: acts.into() };
-    Spec::new("test.scripted".parse().unwrap(), queue("default"), json(&args).unwrap())
+    let args = Scripted {
+        name: "done".into(),
+        acts: acts.into(),
+    };
+    Spec::new(
+        "test.scripted".parse().unwrap(),
+        queue("default"),
+        json(&args).unwrap(),
+    )
 }
 
 fn first(spec: &Spec) -> Message {
@@ -60,7 +67,10 @@ async fn a_message_that_comes_twice_runs_once(fleet: Fleet) {
     fleet.post(first(&spec)).await;
     all_came(&fleet).await;
     assert_eq!(fleet.desk.starts(&spec.id), 1);
-    assert_eq!(history(&fleet.find(&spec.id).await), [(1, Outcome::Succeeded)]);
+    assert_eq!(
+        history(&fleet.find(&spec.id).await),
+        [(1, Outcome::Succeeded)]
+    );
 }
 
 async fn a_stale_message_does_not_run_an_attempt_that_ended(fleet: Fleet) {
@@ -85,8 +95,13 @@ async fn a_message_of_an_earlier_attempt_does_not_start_the_next_one_early(fleet
     fleet.post(first(&spec)).await;
     succeeds(&fleet, &spec.id).await;
     let record = fleet.find(&spec.id).await;
-    assert_eq!(history(&record), [(1, Outcome::Failed), (2, Outcome::Succeeded)]);
-    let waited = record.attempts[1].started.since(record.attempts[0].finished);
+    assert_eq!(
+        history(&record),
+        [(1, Outcome::Failed), (2, Outcome::Succeeded)]
+    );
+    let waited = record.attempts[1]
+        .started
+        .since(record.attempts[0].finished);
     assert!(waited >= Duration::from_millis(3900), "{waited:?}");
 }
 
@@ -98,7 +113,10 @@ async fn a_message_of_a_later_attempt_is_believed(fleet: Fleet) {
     fleet.post(encode(&third)).await;
     let _worker = fleet.scripted_with(1).await;
     succeeds(&fleet, &spec.id).await;
-    assert_eq!(history(&fleet.find(&spec.id).await), [(3, Outcome::Succeeded)]);
+    assert_eq!(
+        history(&fleet.find(&spec.id).await),
+        [(3, Outcome::Succeeded)]
+    );
 }
 
 async fn a_message_of_a_cancelled_job_is_dropped(fleet: Fleet) {
@@ -113,14 +131,21 @@ async fn a_message_of_a_cancelled_job_is_dropped(fleet: Fleet) {
 
 async fn a_message_whose_record_is_gone_runs(fleet: Fleet) {
     let worker = fleet.scripted_with(1).await;
-    let job = fleet.job([Act::Ok]).retention(Duration::ZERO).await.unwrap();
+    let job = fleet
+        .job([Act::Ok])
+        .retention(Duration::ZERO)
+        .await
+        .unwrap();
     until("it ran", || async { fleet.desk.starts(job.id()) == 1 }).await;
     until("its record is gone", || async {
         fleet.backend().store.expire(100).await.unwrap();
         job.find().await.unwrap().is_none()
     })
     .await;
-    let args = Scripted { name: "done".into(), acts: vec![Act::Ok] };
+    let args = Scripted {
+        name: "done".into(),
+        acts: vec![Act::Ok],
+    };
     let mut again = spec([Act::Ok]);
     (again.id, again.args) = (job.id().clone(), json(&args).unwrap());
     fleet.post(first(&again)).await;
@@ -148,7 +173,10 @@ async fn a_message_before_its_time_is_put_off(fleet: Fleet) {
     let mut headers = [first(&specs[0]), first(&specs[1])];
     let text = HeaderValue::Text(due.to_string());
     headers[0].head.headers.insert("run_at".into(), text);
-    headers[1].head.headers.insert("delay_ms".into(), HeaderValue::Int(ms));
+    headers[1]
+        .head
+        .headers
+        .insert("delay_ms".into(), HeaderValue::Int(ms));
     for message in headers {
         fleet.post(message).await;
     }
@@ -174,11 +202,17 @@ async fn malformed(fleet: &Fleet, wrong: Vec<(&str, Message)>) {
     }
     all_came(fleet).await;
     let count = wrong.len() as u64;
-    until("their dead letters", || async { fleet.dead_letters().await == count }).await;
+    until("their dead letters", || async {
+        fleet.dead_letters().await == count
+    })
+    .await;
 }
 
 async fn a_body_that_is_no_job_is_kept_as_dead(fleet: Fleet) {
-    let with = |body: Vec<u8>| Message { body: Bytes::from(body), ..message("default", 1) };
+    let with = |body: Vec<u8>| Message {
+        body: Bytes::from(body),
+        ..message("default", 1)
+    };
     let deep = "[".repeat(10_000) + &"]".repeat(10_000);
     let wrong = vec![
         ("body: not JSON", with(b"not json".to_vec())),
@@ -203,7 +237,9 @@ async fn a_head_that_is_no_job_is_kept_as_dead(fleet: Fleet) {
         message.head.headers.insert(name.to_owned(), value);
         message
     };
-    let (int, text) = (HeaderValue::Int, |text: &str| HeaderValue::Text(text.to_owned()));
+    let (int, text) = (HeaderValue::Int, |text: &str| {
+        HeaderValue::Text(text.to_owned())
+    });
     let wrong = vec![
         ("type: missing", kind(None)),
         ("type: `No Task` is not a task name", kind(Some("No Task"))),
@@ -214,9 +250,15 @@ async fn a_head_that_is_no_job_is_kept_as_dead(fleet: Fleet) {
         ("timeout_ms", header("timeout_ms", int(i64::MIN))),
         ("time-out of zero", header("timeout_ms", int(0))),
         ("timeout_ms", header("timeout_ms", HeaderValue::Float(1.5))),
-        ("run_at: `soon` is not a time", header("run_at", text("soon"))),
+        (
+            "run_at: `soon` is not a time",
+            header("run_at", text("soon")),
+        ),
         ("run_at: must be text", header("run_at", int(5))),
-        ("deadline", header("deadline", text("9999999-01-01T00:00:00Z"))),
+        (
+            "deadline",
+            header("deadline", text("9999999-01-01T00:00:00Z")),
+        ),
         ("delay_ms", header("delay_ms", int(-1))),
         ("backoff", header("backoff", text("fixed(-1s)"))),
         ("tags", header("tags", text("a b"))),
@@ -231,7 +273,10 @@ async fn a_message_with_a_taken_id_is_kept_as_a_dead_letter(fleet: Fleet) {
     let mut other = spec([Act::Fatal]);
     other.id = job.id().clone();
     fleet.post(first(&other)).await;
-    until("its dead letter", || async { fleet.dead_letters().await == 1 }).await;
+    until("its dead letter", || async {
+        fleet.dead_letters().await == 1
+    })
+    .await;
     let record = fleet.find(job.id()).await;
     assert_eq!(record.life.state.kind(), StateKind::Succeeded);
     assert_eq!(fleet.desk.starts(job.id()), 1);
@@ -240,10 +285,15 @@ async fn a_message_with_a_taken_id_is_kept_as_a_dead_letter(fleet: Fleet) {
 async fn what_is_malformed_keeps_its_bytes(fleet: Fleet) {
     let _worker = fleet.scripted().await;
     let body = Bytes::from_static(b"\x00\xff{ not json \xf0\x9f");
-    let wrong = Message { body: body.clone(), ..message("default", 1) };
+    let wrong = Message {
+        body: body.clone(),
+        ..message("default", 1)
+    };
     let id = wrong.head.message_id.as_deref().unwrap().parse().unwrap();
     let lane = haul_common::job::Lane::High;
-    fleet.publish(wrong, Route::Lane(queue("default"), lane)).await;
+    fleet
+        .publish(wrong, Route::Lane(queue("default"), lane))
+        .await;
     let record = fleet.ended(&id).await;
     assert_eq!(record.raw.as_deref(), Some(&*body));
     assert_eq!((&*record.spec.task, record.spec.lane), ("test.count", lane));

@@ -9,7 +9,9 @@ use super::{Hub, attempt, feed, lanes::Lanes};
 use crate::stop::Level;
 
 pub(super) async fn run(hub: Arc<Hub>, queue: QueueName, slots: u32) {
-    let prefetch = u16::try_from(slots).unwrap_or(u16::MAX);
+    // What runs is unsettled too: with no more than that, a lane whose jobs fill all slots never
+    // has its next one at hand when a slot becomes free, and a lower lane takes it.
+    let prefetch = u16::try_from(slots.saturating_mul(2)).unwrap_or(u16::MAX);
     let (mut lanes, ends) = Lanes::new(hub.strict_lanes, usize::from(prefetch));
     for (lane, to) in ends {
         hub.io
