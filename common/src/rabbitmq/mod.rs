@@ -92,7 +92,12 @@ impl Broker for RabbitMq {
     }
 
     async fn consume(&self, source: Source, prefetch: u16) -> Result<Inbox, BrokerError> {
-        self.consumers.start(&self.names, source, prefetch).await
+        let consumer = self.consumers.start(&self.names, source, prefetch).await;
+        if let Err(BrokerError::Failed { .. }) = consumer {
+            // Somebody may have deleted the queue: declared again, it has to be looked at again.
+            self.topology.doubt().await;
+        }
+        consumer
     }
 
     async fn facts(&self, queue: &QueueName) -> Result<QueueFacts, BrokerError> {
