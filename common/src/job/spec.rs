@@ -94,6 +94,9 @@ pub enum SpecError {
     /// A time-out of nothing.
     #[error("a time-out of zero would end every attempt before it starts; leave it out for none")]
     ZeroTimeout,
+    /// A header that no broker carries.
+    #[error("header `{0}` is not a finite number; leave it out, or write it as text")]
+    Header(String),
 }
 
 impl Spec {
@@ -134,6 +137,11 @@ impl Spec {
         }
         if self.timeout.is_some_and(|limit| limit.is_zero()) {
             return Err(SpecError::ZeroTimeout);
+        }
+        let infinite =
+            |value: &HeaderValue| matches!(value, HeaderValue::Float(f) if !f.is_finite());
+        if let Some((name, _)) = self.headers.iter().find(|(_, value)| infinite(value)) {
+            return Err(SpecError::Header(name.clone()));
         }
         Ok(())
     }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use haul_common::{
-    job::{Envelope, Lane, Record, StateKind},
+    job::{Envelope, HeaderValue, Lane, Record, StateKind},
     ports::PageRequest,
     protocol,
     time::Timestamp,
     wire::encode,
 };
-use haul_producer::{SubmitError, WaitError};
+use haul_producer::{Submission, SubmitError, WaitError};
 use haul_tests::{
     fleet::{Fleet, LONG, result, until},
     jobs::spec,
@@ -23,6 +23,7 @@ haul_tests::on_both! {
     the_same_id_with_other_arguments_is_a_conflict,
     each_of_many_is_answered_in_order,
     a_wrong_option_is_a_clear_error,
+    a_header_that_is_no_number_is_a_clear_error,
     a_delayed_job_starts_in_time_and_not_before,
     a_job_that_is_due_already_starts_at_once,
     jobs_are_found_by_batch_tag_and_task,
@@ -110,6 +111,25 @@ async fn a_wrong_option_is_a_clear_error(fleet: Fleet) {
         );
     }
     assert_eq!(fleet.producer.counts().await.unwrap(), []);
+}
+
+/// RabbitMQ would close the connection, and JSON has no word for it.
+async fn a_header_that_is_no_number_is_a_clear_error(fleet: Fleet) {
+    let mut wrong = spec("default", 1);
+    let nan = HeaderValue::Float(f64::NAN);
+    wrong.headers.insert("ratio".to_owned(), nan);
+    let jobs = [wrong, spec("default", 2)].map(|spec| Submission {
+        spec,
+        due: None,
+        chosen_id: false,
+    });
+    let answers = fleet.producer.submit_all(jobs.into()).await;
+    let error = answers[0].as_ref().unwrap_err().to_string();
+    assert!(
+        error.contains("header `ratio` is not a finite number"),
+        "{error}"
+    );
+    assert!(answers[1].is_ok(), "{answers:?}");
 }
 
 async fn a_delayed_job_starts_in_time_and_not_before(fleet: Fleet) {
@@ -266,7 +286,6 @@ impl haul_common::job::Task for Count {
 /// What only a broker of its own can do: the answer goes to a queue.
 mod reply {
     use super::*;
-    use haul_producer::Submission;
     use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 
     haul_tests::on_fleet! { a_job_answers_to_the_queue_that_asked }
