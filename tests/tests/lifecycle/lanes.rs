@@ -69,7 +69,7 @@ async fn one_by_one(fleet: &Fleet, strict: bool, lanes: &[(Lane, &str)], count: 
 }
 
 async fn a_critical_job_overtakes_a_hundred_thousand_low_ones(fleet: Fleet) {
-    fill(&fleet, Lane::Low, "low", 20_000).await;
+    fill(&fleet, Lane::Low, "low", 100_000).await;
     let _worker = fleet.scripted_with(2).await;
     started(&fleet, 2).await;
     let critical = fleet
