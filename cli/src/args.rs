@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Queue(commands::queue::QueueCommand),
     /// Check broker, store and workers, and say what to do
     Doctor(commands::doctor::DoctorArgs),
+    /// Measure what this broker and store do, on this machine, now
+    Bench(crate::bench::BenchArgs),
     /// Print a completion script for a shell
     Completions(commands::completions::CompletionsArgs),
 }

@@ -5,6 +5,7 @@
 //! [`exit`] (what a script sees of it).
 
 mod args;
+mod bench;
 mod commands;
 mod exit;
 mod log;

@@ -40,13 +40,20 @@ pub const DEFAULT_URL: &str = "sqlite:haul.db";
 
 impl From<&str> for Urls {
     fn from(broker: &str) -> Self {
-        Self { broker: broker.to_owned(), store: None, namespace: None }
+        Self {
+            broker: broker.to_owned(),
+            store: None,
+            namespace: None,
+        }
     }
 }
 
 impl From<(&str, &str)> for Urls {
     fn from((broker, store): (&str, &str)) -> Self {
-        Self { store: Some(store.to_owned()), ..broker.into() }
+        Self {
+            store: Some(store.to_owned()),
+            ..broker.into()
+        }
     }
 }
 
@@ -64,7 +71,9 @@ pub enum ConnectError {
         expected: &'static str,
     },
     /// RabbitMQ keeps no records.
-    #[error("RabbitMQ keeps messages, not records: give a store too, such as redis://localhost (HAUL_STORE or --store)")]
+    #[error(
+        "RabbitMQ keeps messages, not records: give a store too, such as redis://localhost (HAUL_STORE or --store)"
+    )]
     StoreMissing,
     /// The namespace is no name.
     #[error("the namespace is not usable: {0}")]
@@ -95,7 +104,11 @@ impl Backend {
         match (file(&urls.broker), file(store_url)) {
             (Some(broker), Some(store)) if broker == store => {
                 let both = Sqlite::open(Path::new(broker)).await?;
-                Ok(Self { broker: both.clone(), store: both, embedded: true })
+                Ok(Self {
+                    broker: both.clone(),
+                    store: both,
+                    embedded: true,
+                })
             }
             (broker_file, store_file) => {
                 if urls.store.is_none() && is_amqp(&urls.broker) {
@@ -104,7 +117,11 @@ impl Backend {
                 // The store first: it says in a moment whether it can be used at all.
                 let store = Self::store(store_url, store_file, &namespace).await?;
                 let broker = Self::broker(&urls.broker, broker_file, namespace).await?;
-                Ok(Self { broker, store, embedded: false })
+                Ok(Self {
+                    broker,
+                    store,
+                    embedded: false,
+                })
             }
         }
     }
@@ -137,7 +154,8 @@ impl Backend {
 }
 
 fn file(url: &str) -> Option<&str> {
-    url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path))
+    url.strip_prefix("sqlite:")
+        .map(|path| path.strip_prefix("//").unwrap_or(path))
 }
 
 fn is_amqp(url: &str) -> bool {
@@ -146,6 +164,16 @@ fn is_amqp(url: &str) -> bool {
 
 fn unknown(role: &'static str, url: &str, expected: &'static str) -> ConnectError {
     // Only what stands before an `@`-sign can hold a password.
-    let given = url.rsplit('@').next().unwrap_or_default().chars().take(80).collect();
-    ConnectError::Url { role, given, expected }
+    let given = url
+        .rsplit('@')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(80)
+        .collect();
+    ConnectError::Url {
+        role,
+        given,
+        expected,
+    }
 }

@@ -17,6 +17,8 @@
 //! A store applies a step only if the job is still at the [`Version`] that the step was made from.
 
 mod arrival;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use std::time::Duration;
@@ -294,7 +296,7 @@ impl Life {
     /// From any other state.
     pub fn retry(&self, stop: Stop, due: Timestamp, now: Timestamp) -> Result<Step, Illegal> {
         self.leave_running("retried", State::Retrying { due }, stop, now, |life| {
-            life.attempt += 1
+            life.attempt += 1;
         })
     }
 

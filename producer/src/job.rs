@@ -61,7 +61,11 @@ pub enum WaitError {
 
 impl<T: Task> Job<T> {
     pub(crate) const fn new(producer: Producer, submitted: Submitted) -> Self {
-        Self { producer, submitted, task: PhantomData }
+        Self {
+            producer,
+            submitted,
+            task: PhantomData,
+        }
     }
 
     /// Its id.

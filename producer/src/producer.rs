@@ -37,7 +37,9 @@ impl Producer {
 
     /// Over a backend that is connected already.
     pub const fn new(backend: Backend) -> Self {
-        Self { protocol: Protocol::new(backend) }
+        Self {
+            protocol: Protocol::new(backend),
+        }
     }
 
     /// The broker and the store.
@@ -147,8 +149,13 @@ impl Producer {
     /// [`WaitError::NotYet`] when it has not ended within `limit`; the job goes on, and its id can
     /// be handed out. When no such job is known, or the store is away for the whole time.
     pub async fn wait(&self, id: &JobId, limit: Duration) -> Result<Record, WaitError> {
-        let not_yet = || WaitError::NotYet { id: id.clone(), limit };
-        tokio::time::timeout(limit, self.ended(id)).await.map_err(|_| not_yet())?
+        let not_yet = || WaitError::NotYet {
+            id: id.clone(),
+            limit,
+        };
+        tokio::time::timeout(limit, self.ended(id))
+            .await
+            .map_err(|_| not_yet())?
     }
 
     async fn ended(&self, id: &JobId) -> Result<Record, WaitError> {

@@ -42,8 +42,17 @@ enum Start {
 
 impl<'p, T: Task> Submit<'p, T> {
     pub(crate) fn new(producer: &'p Producer, args: &T) -> Self {
-        let job = spec(args).map(|spec| Submission { spec, due: None, chosen_id: false });
-        Self { producer, job, start: Start::AsTheySay, task: PhantomData }
+        let job = spec(args).map(|spec| Submission {
+            spec,
+            due: None,
+            chosen_id: false,
+        });
+        Self {
+            producer,
+            job,
+            start: Start::AsTheySay,
+            task: PhantomData,
+        }
     }
 
     fn set(mut self, change: impl FnOnce(&mut Submission)) -> Self {

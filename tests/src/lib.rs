@@ -1,1 +1,14 @@
-//! tests
+//! The vocabulary of Haul's tests: real servers, faults between them and us, bounded waits, and
+//! the claims that every adapter must keep.
+//!
+//! Start with [`backends`]. Run with `tests/run`, which brings the servers.
+
+// A helper that cannot do its part has to end the test right there, with what went wrong.
+#![allow(clippy::unwrap_used)]
+
+pub mod backends;
+pub mod conformance;
+pub mod jobs;
+pub mod proxy;
+pub mod servers;
+pub mod wait;

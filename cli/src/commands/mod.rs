@@ -9,6 +9,7 @@ pub(crate) mod worker;
 
 use crate::{
     args::{Cli, Command},
+    bench::BenchArgs,
     log,
     session::Session,
 };
@@ -38,6 +39,12 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::Job(command) => job::run(session, command).await,
         Command::Queue(command) => queue::run(session, command).await,
         Command::Doctor(args) => doctor::run(session, args).await,
+        Command::Bench(args) => bench(session, &args).await,
         Command::Completions(args) => completions::run(&args),
     }
+}
+
+async fn bench(session: &Session, args: &BenchArgs) -> anyhow::Result<()> {
+    let producer = session.connect().await?;
+    crate::bench::run(args, producer.backend().clone()).await
 }

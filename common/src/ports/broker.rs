@@ -154,7 +154,8 @@ impl Settlement {
         self.settle(Verdict::Release);
     }
 
-    fn settle(self, verdict: Verdict) {
+    /// Settles by this verdict.
+    pub fn settle(self, verdict: Verdict) {
         // A consumer that is gone needs no word: its deliveries are already somebody else's.
         let _ = self.to.send((self.tag, verdict));
     }

@@ -1,1 +1,113 @@
-//! rabbitmq
+//! The broker that is RabbitMQ, 3.10 or newer.
+//!
+//! Read in this order: [`topology`] (what is on the broker), [`link`] (one connection, dropped whole
+//! and rebuilt), [`publisher`] (one task owns the confirm channel, [`window`] decides what the
+//! answers mean), [`consumer`] (one task and one channel for each consumer, [`settle`] groups its
+//! acknowledgements), [`convert`] (messages), [`facts`] (looking).
+//!
+//! What must stay true:
+//! * Two connections: a broker out of memory stops reading from those that publish, and that must
+//!   not stop acknowledgements. What is declared travels with what is published.
+//! * Never the client library's own recovery: it may hang, and says nothing while it is away.
+//! * A confirm is *accepted* only when nothing speaks against it; see [`window`].
+//! * A delivery tag never outlives its channel: each consumer's task owns both.
+
+mod address;
+mod consumer;
+mod convert;
+mod errors;
+mod facts;
+mod link;
+mod publisher;
+mod settle;
+#[cfg(test)]
+mod tests;
+mod topology;
+mod window;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use self::{
+    address::Address, consumer::Consumers, link::Link, publisher::Publisher, topology::Topology,
+};
+use crate::{
+    job::QueueName,
+    ports::{Broker, BrokerError, Confirm, Finding, Inbox, Publication, QueueFacts, Source},
+    wire::topology::Namespace,
+};
+
+/// How long the broker may take to answer one request, and to confirm one window of messages.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// A RabbitMQ server or cluster.
+pub struct RabbitMq {
+    names: Namespace,
+    publishing: Arc<Link>,
+    consuming: Arc<Link>,
+    topology: Arc<Topology>,
+    publisher: Publisher,
+    consumers: Consumers,
+}
+
+impl RabbitMq {
+    /// Connects to `url` (`amqp://` or `amqps://`), to find out now whether that works.
+    ///
+    /// # Errors
+    /// When the URL is wrong, or the broker is away or refuses us.
+    pub async fn connect(url: &str, namespace: Namespace) -> Result<Arc<Self>, BrokerError> {
+        // Somebody else's choice of a provider is as good; without any, TLS would panic.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let address = Arc::new(Address::parse(url)?);
+        let publishing = Arc::new(Link::new("publish", Arc::clone(&address)));
+        let consuming = Arc::new(Link::new("consume", address));
+        publishing.live().await?;
+        let topology = Arc::new(Topology::new(namespace.clone(), Arc::clone(&publishing)));
+        Ok(Arc::new(Self {
+            publisher: Publisher::start(Arc::clone(&publishing), Arc::clone(&topology)),
+            consumers: Consumers::new(Arc::clone(&consuming)),
+            names: namespace,
+            publishing,
+            consuming,
+            topology,
+        }))
+    }
+}
+
+impl fmt::Debug for RabbitMq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RabbitMq({})", self.publishing.address())
+    }
+}
+
+#[async_trait]
+impl Broker for RabbitMq {
+    async fn declare(&self, queues: &[QueueName]) -> Result<(), BrokerError> {
+        self.topology.declare(queues).await
+    }
+
+    async fn publish(&self, batch: Vec<Publication>) -> Vec<Confirm> {
+        self.publisher.publish(batch).await
+    }
+
+    async fn consume(&self, source: Source, prefetch: u16) -> Result<Inbox, BrokerError> {
+        self.consumers.start(&self.names, source, prefetch).await
+    }
+
+    async fn facts(&self, queue: &QueueName) -> Result<QueueFacts, BrokerError> {
+        facts::of_queue(&self.consuming, &self.names, queue).await
+    }
+
+    async fn check(&self) -> Vec<Finding> {
+        facts::check(&self.publishing, &self.topology).await
+    }
+
+    async fn close(&self) {
+        // An acknowledgement may have been given for what was published: in that order.
+        self.publisher.close().await;
+        self.consumers.close().await;
+        self.publishing.close().await;
+        self.consuming.close().await;
+    }
+}

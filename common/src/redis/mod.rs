@@ -1,1 +1,220 @@
-//! redis
+//! The store over Redis or Valkey.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | [`link`] | the pool, deadlines, health, the server's clock |
+//! | [`flight`] | group commit: waiting calls share a round trip |
+//! | [`scripts`] | one Lua script per kind of write, each with a typed wrapper |
+//! | [`keys`], [`record`], [`reply`], [`fault`] | names, shapes, answers, errors |
+//! | [`list`], [`alive`], [`watch`], [`check`] | queries, liveness, ticks, the doctor |
+//!
+//! What must stay true: a write of a job's life happens in `create`, `claim` or `apply` only, each
+//! compare-and-set; `note` and `save` ask for the fence. No script knows a rule of the life beyond
+//! "waits, and its time has come". Nothing scans the keyspace.
+
+mod alive;
+mod check;
+mod fault;
+mod flight;
+mod keys;
+mod link;
+mod list;
+mod record;
+mod reply;
+mod scripts;
+mod watch;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use ::redis::Value;
+use async_trait::async_trait;
+use futures_util::future::try_join_all;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{flight::Flights, keys::Keys, link::Link, reply::Unreadable, watch::Watches};
+use crate::{
+    filter::Filter,
+    job::{JobId, Record, WorkerId},
+    ports::{
+        Applied, Beat, Change, Claim, Claimed, Created, Finding, Kept, Listing, Note, PageRequest,
+        Pulse, QueueCounts, Save, Saved, Store, StoreError, Topic, Watch, WorkerInfo,
+    },
+    time::Timestamp,
+    wire::topology::Namespace,
+};
+
+const CLOSE: Duration = Duration::from_secs(5);
+/// Jobs that one call of a script may forget; the server does nothing else meanwhile.
+const EXPIRE_AT_ONCE: usize = 200;
+
+/// A store in Redis or Valkey.
+pub struct RedisStore {
+    keys: Keys,
+    link: Arc<Link>,
+    flights: Flights,
+    watches: Watches,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RedisStore").field(&self.link.at()).finish()
+    }
+}
+
+impl RedisStore {
+    /// Connects, and looks at settings that decide whether jobs are safe there.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses us, or would evict jobs when it is full.
+    pub async fn connect(url: &str, namespace: Namespace) -> Result<Arc<Self>, StoreError> {
+        let link = Arc::new(Link::open(url)?);
+        check::at_start(&link).await?;
+        let keys = Keys::new(&namespace);
+        let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
+        let (flights, pilot) = Flights::new(Arc::clone(&link), closing.clone());
+        let (watches, watcher) = Watches::new(Arc::clone(&link), closing.clone());
+        tasks.spawn(pilot);
+        tasks.spawn(watcher);
+        Ok(Arc::new(Self {
+            keys,
+            link,
+            flights,
+            watches,
+            tasks,
+            closing,
+        }))
+    }
+
+    fn read<T>(&self, id: &JobId, outcome: Result<T, Unreadable>) -> Result<T, StoreError> {
+        outcome.map_err(|why| self.link.corrupt(format!("job {id}: {why}")))
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn create(&self, records: Vec<Record>) -> Result<Vec<Created>, StoreError> {
+        try_join_all(records.iter().map(async |record| {
+            let reply = self
+                .flights
+                .send(scripts::create(&self.keys, record))
+                .await?;
+            self.read(&record.spec.id, scripts::created(reply))
+        }))
+        .await
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError> {
+        let reply = self
+            .flights
+            .send(scripts::claim(&self.keys, &claim))
+            .await?;
+        self.read(&claim.id.clone(), scripts::claimed(claim, reply))
+    }
+
+    async fn apply(&self, change: Change) -> Result<Applied, StoreError> {
+        let reply = self
+            .flights
+            .send(scripts::apply(&self.keys, &change))
+            .await?;
+        self.read(&change.id, scripts::applied(reply))
+    }
+
+    async fn note(&self, note: Note) -> Result<Kept, StoreError> {
+        let reply = self.flights.send(scripts::note(&self.keys, &note)).await?;
+        self.read(&note.id, scripts::kept(reply))
+    }
+
+    async fn save(&self, save: Save) -> Result<Kept, StoreError> {
+        let reply = self.flights.send(scripts::save(&self.keys, &save)).await?;
+        scripts::kept(reply).map_err(|why| StoreError::Failed {
+            at: self.link.at().to_owned(),
+            why: format!("job {}: {why}", save.id),
+        })
+    }
+
+    async fn saved(&self, id: &JobId) -> Result<Saved, StoreError> {
+        let reply = self
+            .flights
+            .send(scripts::hash(&self.keys.saved(id)))
+            .await?;
+        self.read(id, scripts::saved(reply))
+    }
+
+    async fn beat(&self, beat: Beat) -> Result<Pulse, StoreError> {
+        alive::beat(&self.link, &self.keys, beat).await
+    }
+
+    async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError> {
+        alive::retire(&self.link, &self.keys, worker).await
+    }
+
+    async fn is_alive(&self, worker: &WorkerId) -> Result<bool, StoreError> {
+        alive::is_alive(&self.link, &self.keys, worker).await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
+        alive::workers(&self.link, &self.keys).await
+    }
+
+    async fn find(&self, id: &JobId) -> Result<Option<Record>, StoreError> {
+        let reply = self.flights.send(scripts::hash(&self.keys.job(id))).await?;
+        if matches!(&reply, Value::Array(fields) if fields.is_empty()) {
+            return Ok(None);
+        }
+        self.read(id, reply::fields(reply).and_then(record::Fields::read))
+            .map(Some)
+    }
+
+    async fn list(&self, filter: &Filter, page: PageRequest) -> Result<Listing, StoreError> {
+        list::list(&self.link, &self.keys, filter, page).await
+    }
+
+    async fn counts(&self) -> Result<Vec<QueueCounts>, StoreError> {
+        list::counts(&self.link, &self.keys).await
+    }
+
+    async fn orphans(&self, limit: usize) -> Result<Vec<Record>, StoreError> {
+        alive::orphans(&self.link, &self.keys, limit).await
+    }
+
+    async fn expire(&self, limit: usize) -> Result<usize, StoreError> {
+        let (mut left, mut removed) = (limit, 0);
+        while left > 0 {
+            let chunk = left.min(EXPIRE_AT_ONCE);
+            let reply = self.link.eval(&scripts::expire(&self.keys, chunk)).await?;
+            let (met, gone) = scripts::expired(reply).map_err(|why| self.link.corrupt(why))?;
+            removed += gone;
+            left -= chunk;
+            if met < chunk {
+                break;
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn watch(&self, topic: Topic) -> Result<Watch, StoreError> {
+        self.watches.watch(self.keys.topic(&topic)).await.map(Watch)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.link.now()
+    }
+
+    async fn check(&self) -> Vec<Finding> {
+        check::findings(&self.link).await
+    }
+
+    async fn close(&self) {
+        self.closing.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(CLOSE, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the store did not close in time; what was on its way may be lost");
+        }
+        self.link.close();
+    }
+}

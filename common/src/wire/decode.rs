@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Headers that are Haul's own; all others are carried along.
-const KNOWN: &[&str] = &[
+pub(super) const KNOWN: &[&str] = &[
     h::RUN_AT,
     h::DELAY_MS,
     h::DEADLINE,

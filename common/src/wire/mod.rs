@@ -4,6 +4,8 @@
 
 mod decode;
 mod encode;
+#[cfg(test)]
+mod tests;
 pub mod topology;
 
 use std::collections::BTreeMap;

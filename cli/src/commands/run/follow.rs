@@ -8,7 +8,7 @@ use futures_util::{
     stream::FuturesUnordered,
 };
 use haul_common::job::{Reason, Record};
-use haul_producer::{JobId, Producer, StateKind, WaitError};
+use haul_producer::{JobId, Producer, WaitError};
 use haul_worker::{RunError, Running, Shell, Worker};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -34,6 +34,8 @@ use crate::{
 const OPEN_MAX: usize = 2000;
 const CHUNK: usize = 1000;
 const DRAW: Duration = Duration::from_millis(250);
+/// When no job ended for this long after the worker did, none will.
+const SETTLED: Duration = Duration::from_millis(300);
 /// What runs may finish, however long it takes; a second signal stops it.
 const GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -219,20 +221,13 @@ impl<'s> Follow<'s> {
         Err(Exit::silent(code))
     }
 
-    /// Shows what ended last; says how many jobs have not.
+    /// Shows what ended last; says how many jobs have not. The worker is gone: what has not ended
+    /// by now will not.
     async fn sweep(&mut self) -> anyhow::Result<usize> {
-        let mut left = 0;
-        for waiting in std::mem::take(&mut self.open) {
-            // The worker is gone: what has not ended by now will not.
-            let is_over = |kind: StateKind| kind.is_terminal();
-            match tokio::time::timeout(Duration::from_millis(1), waiting).await {
-                Ok((open, Ok(record))) if is_over(record.life.state.kind()) => {
-                    self.end((open, Ok(record))).await?;
-                }
-                _ => left += 1,
-            }
+        while let Ok(Some(end)) = tokio::time::timeout(SETTLED, self.open.next()).await {
+            self.end(end).await?;
         }
-        Ok(left)
+        Ok(self.open.len())
     }
 }
 

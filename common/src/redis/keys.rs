@@ -1,0 +1,147 @@
+//! Every key and channel of the store: made here and nowhere else.
+//!
+//! All begin `{<namespace>}:`, one slot of a cluster, so that a script may touch a job, its batch
+//! and its indexes at once. Scripts that only learn a job's queue from its record get a prefix
+//! from here and append `<queue>:<state>`, or an id.
+//!
+//! | key | type | holds |
+//! |---|---|---|
+//! | `job:<id>` | hash | the record, see [`super::record`] |
+//! | `saved:<id>` | hash | checkpoint and results of steps |
+//! | `index:<queue>:<state>` | sorted set | ids by creation, ms |
+//! | `batch:<batch>` | sorted set | ids by creation, ms |
+//! | `queues` | set | names of queues that ever had a job |
+//! | `expiry` | sorted set | `<queue>:<state>:<batch>:<id>` of ended jobs by expiry, ms |
+//! | `worker:<id>` | string | the description of a worker that beats, with a time to live |
+//! | `workers` | sorted set | ids by last beat, ms |
+//! | `since` | string | when this memory began, ms: younger than a heartbeat, it proves nothing |
+//!
+//! Channels: `watch:job:<id>` for each job, and `watch:cancels`.
+
+use crate::{
+    job::{BatchId, JobId, QueueName, StateKind, WorkerId},
+    ports::Topic,
+    wire::topology::Namespace,
+};
+
+/// Makes keys.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    pub(super) fn new(namespace: &Namespace) -> Self {
+        Self {
+            prefix: format!("{{{}}}:", namespace.as_str()),
+        }
+    }
+
+    fn key(&self, parts: [&str; 2]) -> String {
+        [self.prefix.as_str(), parts[0], parts[1]].concat()
+    }
+
+    pub(super) fn job(&self, id: &str) -> String {
+        self.key(["job:", id])
+    }
+
+    pub(super) fn saved(&self, id: &str) -> String {
+        self.key(["saved:", id])
+    }
+
+    pub(super) fn indexes(&self) -> String {
+        self.key(["index:", ""])
+    }
+
+    pub(super) fn index(&self, queue: &QueueName, state: StateKind) -> String {
+        format!("{}index:{queue}:{state}", self.prefix)
+    }
+
+    pub(super) fn batches(&self) -> String {
+        self.key(["batch:", ""])
+    }
+
+    pub(super) fn batch(&self, batch: &BatchId) -> String {
+        self.key(["batch:", batch])
+    }
+
+    pub(super) fn queues(&self) -> String {
+        self.key(["queues", ""])
+    }
+
+    pub(super) fn expiry(&self) -> String {
+        self.key(["expiry", ""])
+    }
+
+    pub(super) fn worker(&self, worker: &WorkerId) -> String {
+        self.key(["worker:", worker])
+    }
+
+    pub(super) fn workers(&self) -> String {
+        self.key(["workers", ""])
+    }
+
+    pub(super) fn since(&self) -> String {
+        self.key(["since", ""])
+    }
+
+    pub(super) fn watch(&self, id: &JobId) -> String {
+        self.key(["watch:job:", id])
+    }
+
+    pub(super) fn cancels(&self) -> String {
+        self.key(["watch:cancels", ""])
+    }
+
+    pub(super) fn topic(&self, topic: &Topic) -> String {
+        match topic {
+            Topic::Job(id) => self.watch(id),
+            Topic::Cancels => self.cancels(),
+        }
+    }
+}
+
+/// The member of `expiry` for an ended job. No part of it can hold a colon.
+pub(super) fn expiring(
+    queue: &QueueName,
+    state: StateKind,
+    batch: Option<&BatchId>,
+    id: &JobId,
+) -> String {
+    let batch = batch.map_or("", |batch| batch);
+    format!("{queue}:{state}:{batch}:{id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_in_the_slot_of_the_namespace() {
+        let keys = Keys::new(&Namespace::new("fleet").unwrap());
+        let (id, queue): (JobId, QueueName) = ("j".parse().unwrap(), "mail".parse().unwrap());
+        for key in [
+            keys.job(&id),
+            keys.saved(&id),
+            keys.index(&queue, StateKind::Dead),
+            keys.batch(&"b".parse().unwrap()),
+            keys.queues(),
+            keys.expiry(),
+            keys.worker(&"w".parse().unwrap()),
+            keys.workers(),
+            keys.since(),
+            keys.watch(&id),
+            keys.cancels(),
+        ] {
+            assert!(key.starts_with("{fleet}:"), "{key}");
+        }
+        let index = keys.index(&queue, StateKind::Running);
+        assert_eq!(index, format!("{}mail:running", keys.indexes()));
+    }
+
+    #[test]
+    fn a_job_named_cancels_has_a_channel_of_its_own() {
+        let keys = Keys::new(&Namespace::standard());
+        assert_ne!(keys.watch(&"cancels".parse().unwrap()), keys.cancels());
+    }
+}

@@ -1,0 +1,311 @@
+//! The way to the server: a pool of connections, deadlines, and errors without passwords.
+
+use std::{
+    fmt,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use ::redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, Pipeline, Value,
+    aio::ConnectionLike, io::tcp::TcpSettings,
+};
+use deadpool_redis::{Connection, Manager, Pool, PoolConfig, PoolError, Runtime, Timeouts};
+use tokio::time::timeout;
+
+use super::{fault, scripts::Call};
+use crate::{ports::StoreError, time::Timestamp};
+
+const CONNECT: Duration = Duration::from_secs(2);
+const QUERY: Duration = Duration::from_secs(5);
+const POOL: usize = 8;
+
+/// The way to one server.
+pub(super) struct Link {
+    pool: Pool,
+    client: Client,
+    at: String,
+    encrypted: bool,
+    loopback: bool,
+    /// Server's clock less ours, in milliseconds.
+    offset: AtomicI64,
+    health: Mutex<Health>,
+}
+
+#[derive(Debug, Default)]
+struct Health {
+    lost: bool,
+    restored: Option<Instant>,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Link").field(&self.at).finish()
+    }
+}
+
+impl Link {
+    /// Reads the URL; connects later.
+    pub(super) fn open(url: &str) -> Result<Self, StoreError> {
+        let unreadable = || StoreError::Unreachable {
+            at: "the given URL".to_owned(),
+            why: "it is not of the form redis[s]://[user:password@]host[:port][/database]".into(),
+        };
+        if !["redis://", "rediss://"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme))
+        {
+            return Err(unreadable());
+        }
+        let info = url.into_connection_info().map_err(|_| unreadable())?;
+        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let (at, host, encrypted) = match info.addr() {
+            ConnectionAddr::TcpTls { host, port, .. } => {
+                (format!("rediss://{host}:{port}"), host.clone(), true)
+            }
+            ConnectionAddr::Tcp(host, port) => {
+                (format!("redis://{host}:{port}"), host.clone(), false)
+            }
+            _ => return Err(unreadable()),
+        };
+        if encrypted {
+            // The second one to install it is told so; there is nothing else to know.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let at = format!("{at}/{}", info.redis_settings().db());
+        let (client, pool) = pool(info).map_err(|why| StoreError::Unreachable {
+            at: at.clone(),
+            why,
+        })?;
+        Ok(Self {
+            pool,
+            client,
+            at,
+            encrypted,
+            loopback: is_loopback(&host),
+            offset: AtomicI64::new(0),
+            health: Mutex::default(),
+        })
+    }
+
+    /// Where, without the password.
+    pub(super) fn at(&self) -> &str {
+        &self.at
+    }
+
+    /// Whether strangers on the way could read along.
+    pub(super) const fn is_exposed(&self) -> bool {
+        !self.encrypted && !self.loopback
+    }
+
+    pub(super) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// A connection that answered just now.
+    pub(super) async fn connection(&self) -> Result<Connection, StoreError> {
+        let error = match self.pool.get().await {
+            Ok(connection) => return Ok(connection),
+            Err(PoolError::Backend(error)) => fault::of(&self.at, &error),
+            Err(PoolError::Timeout(_)) => self.late(CONNECT),
+            Err(error) => self.unreachable(error.to_string()),
+        };
+        self.heard(&Err(&error));
+        Err(error)
+    }
+
+    /// One round trip. Errors of single commands are errors of the whole.
+    pub(super) async fn query(&self, pipeline: &Pipeline) -> Result<Vec<Value>, StoreError> {
+        if pipeline.is_empty() {
+            return Ok(Vec::new());
+        }
+        let replies = self.round_trip(pipeline).await?;
+        replies
+            .into_iter()
+            .map(|reply| self.accept(reply))
+            .collect()
+    }
+
+    /// One script outside the flights.
+    pub(super) async fn eval(&self, call: &Call) -> Result<Value, StoreError> {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.add_command(call.command().clone());
+        let mut reply = self.round_trip(&pipeline).await?.pop().unwrap_or_default();
+        if fault::is_unknown_script(&reply)
+            && let Some(load) = call.load()
+        {
+            pipeline.clear();
+            pipeline
+                .add_command(load)
+                .add_command(call.command().clone());
+            reply = self.round_trip(&pipeline).await?.pop().unwrap_or_default();
+        }
+        self.accept(reply)
+    }
+
+    /// A reply, unless it is an error.
+    pub(super) fn accept(&self, reply: Value) -> Result<Value, StoreError> {
+        reply
+            .extract_error()
+            .map_err(|error| fault::of(&self.at, &error))
+    }
+
+    async fn round_trip(&self, pipeline: &Pipeline) -> Result<Vec<Value>, StoreError> {
+        let mut connection = self.connection().await?;
+        let sent = connection.req_packed_commands(pipeline, 0, pipeline.len());
+        let outcome = match timeout(QUERY, sent).await {
+            Ok(Ok(replies)) => match replies
+                .iter()
+                .find_map(|reply| fault::not_primary(&self.at, reply))
+            {
+                Some(error) => Err(error),
+                None => Ok(replies),
+            },
+            Ok(Err(error)) => Err(fault::of(&self.at, &error)),
+            Err(_) => Err(self.late(QUERY)),
+        };
+        if matches!(outcome, Err(StoreError::Unreachable { .. })) {
+            // Out of the pool: what is still to come on it belongs to nobody.
+            drop(Connection::take(connection));
+        }
+        self.heard(&outcome.as_ref().map(|_| ()));
+        outcome
+    }
+
+    /// Takes note of how the server does.
+    pub(super) fn heard(&self, outcome: &Result<(), &StoreError>) {
+        let mut health = self.health();
+        match outcome {
+            Err(StoreError::Unreachable { .. }) => health.lost = true,
+            Ok(()) if health.lost => {
+                *health = Health {
+                    lost: false,
+                    restored: Some(Instant::now()),
+                };
+            }
+            _ => {}
+        }
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the server is away, or came back less than `age` ago.
+    pub(super) fn is_fresh(&self, age: Duration) -> bool {
+        let health = self.health();
+        health.lost || health.restored.is_some_and(|at| at.elapsed() < age)
+    }
+
+    pub(super) fn late(&self, limit: Duration) -> StoreError {
+        self.unreachable(format!("no answer within {} s", limit.as_secs()))
+    }
+
+    pub(super) fn unreachable(&self, why: impl Into<String>) -> StoreError {
+        StoreError::Unreachable {
+            at: self.at.clone(),
+            why: why.into(),
+        }
+    }
+
+    pub(super) fn corrupt(&self, why: impl Into<String>) -> StoreError {
+        StoreError::Corrupt {
+            at: self.at.clone(),
+            why: why.into(),
+        }
+    }
+
+    /// The server's clock.
+    pub(super) fn now(&self) -> Timestamp {
+        let offset = self.offset.load(Ordering::Relaxed);
+        Timestamp::from_millis(Timestamp::now().as_millis().saturating_add(offset))
+    }
+
+    /// Sets the clock by a reading that was made between `asked` and now.
+    pub(super) fn set_clock(&self, asked: Timestamp, reading: i64) {
+        let now = Timestamp::now().as_millis();
+        let middle = asked.as_millis() + (now - asked.as_millis()) / 2;
+        self.offset.store(reading - middle, Ordering::Relaxed);
+    }
+
+    /// Lets no more connections out.
+    pub(super) fn close(&self) {
+        self.pool.close();
+    }
+}
+
+fn pool(info: ::redis::ConnectionInfo) -> Result<(Client, Pool), String> {
+    let settings = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT))
+        .set_response_timeout(Some(QUERY));
+    let client = Client::open(info.clone()).map_err(|error| error.to_string())?;
+    let manager = Manager::new_with_config(info, settings).map_err(|error| error.to_string())?;
+    let limits = PoolConfig {
+        max_size: POOL,
+        timeouts: Timeouts {
+            wait: Some(CONNECT),
+            create: Some(CONNECT),
+            recycle: Some(CONNECT),
+        },
+        ..PoolConfig::default()
+    };
+    let pool = Pool::builder(manager)
+        .config(limits)
+        .runtime(Runtime::Tokio1)
+        .build();
+    Ok((client, pool.map_err(|error| error.to_string())?))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_message_shows_the_password() {
+        for url in [
+            "redis://user:secret@localhost:1/2",
+            "rediss://:secret@[::1]/0",
+            "redis://user:secret@host:notaport",
+            "http://user:secret@host",
+            "redis://user:secret@host/notanumber",
+        ] {
+            let shown = match Link::open(url) {
+                Ok(link) => format!("{link:?} {}", link.late(CONNECT)),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            assert!(!shown.contains("secret"), "{shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_loss_everybody_counts_as_alive_for_a_while() {
+        let link = Link::open("redis://localhost").unwrap();
+        assert!(!link.is_fresh(Duration::from_secs(10)));
+        link.heard(&Err(&link.unreachable("gone")));
+        assert!(link.is_fresh(Duration::ZERO), "while it is away");
+        link.heard(&Ok(()));
+        assert!(link.is_fresh(Duration::from_secs(10)));
+        assert!(!link.is_fresh(Duration::ZERO));
+    }
+
+    #[test]
+    fn only_a_clear_line_to_another_host_is_exposed() {
+        for (url, exposed) in [
+            ("redis://127.0.0.1", false),
+            ("redis://[::1]:7000", false),
+            ("redis://localhost", false),
+            ("redis://10.0.0.1", true),
+            ("rediss://10.0.0.1", false),
+        ] {
+            assert_eq!(Link::open(url).unwrap().is_exposed(), exposed, "{url}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+-- One heartbeat for a whole worker.
+--
+-- KEYS  1 worker   2 workers   3 since when this memory reaches back   4… jobs it runs
+-- ARGV  1 worker's id   2 its description   3 how long it then counts as alive, ms   4… fences
+-- Returns {now, places of jobs that were asked to stop, places of jobs that are no longer its own};
+--         places count from 0. A missing job is none of these: the store forgot it.
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('ZADD', KEYS[2], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - 10 * ARGV[3]))
+redis.call('SET', KEYS[3], now, 'NX')
+local cancelled, lost = {}, {}
+for place = 4, #KEYS do
+    local job = redis.call('HMGET', KEYS[place], 'state', 'fence', 'cancel')
+    if job[1] then
+        local fence, ours = tonumber(job[2]), tonumber(ARGV[place])
+        if job[1] ~= 'running' or fence > ours then
+            lost[#lost + 1] = place - 4
+        elseif fence == ours and job[3] == '1' then
+            cancelled[#cancelled + 1] = place - 4
+        end
+    end
+end
+return {now, cancelled, lost}

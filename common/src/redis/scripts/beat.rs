@@ -1,0 +1,48 @@
+//! `beat.lua`
+
+use ::redis::Value;
+
+use super::{BEAT, Call, Keys, Unreadable};
+use crate::{
+    job::{Fence, JobId},
+    ports::{Pulse, WorkerInfo},
+    protocol::WORKER_TTL,
+    redis::reply,
+};
+
+pub(in crate::redis) fn beat(keys: &Keys, worker: &WorkerInfo, running: &[(JobId, Fence)]) -> Call {
+    let mut names = vec![keys.worker(&worker.id), keys.workers(), keys.since()];
+    names.extend(running.iter().map(|(id, _)| keys.job(id)));
+    let info = serde_json::to_vec(worker).unwrap_or_default();
+    let call = Call::new(&BEAT, &names)
+        .arg(worker.id.as_bytes())
+        .arg(&info)
+        .number(WORKER_TTL.as_millis());
+    running
+        .iter()
+        .fold(call, |call, (_, fence)| call.number(fence))
+}
+
+/// The server's clock in milliseconds, and what is to be known of the jobs.
+pub(in crate::redis) fn pulse(
+    running: &[(JobId, Fence)],
+    value: Value,
+) -> Result<(i64, Pulse), Unreadable> {
+    let [now, cancelled, lost] = <[Value; 3]>::try_from(reply::array(value)?)
+        .map_err(|_| "a time and two lists were expected")?;
+    let ids = |places| {
+        let places = reply::array(places)?
+            .into_iter()
+            .map(reply::number::<usize>);
+        let ids = places.map(|place| Ok(running.get(place?).map(|(id, _)| id.clone())));
+        ids.filter_map(Result::transpose)
+            .collect::<Result<Vec<_>, Unreadable>>()
+    };
+    Ok((
+        reply::number(now)?,
+        Pulse {
+            cancelled: ids(cancelled)?,
+            lost: ids(lost)?,
+        },
+    ))
+}

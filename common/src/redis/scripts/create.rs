@@ -1,0 +1,43 @@
+//! `create.lua`
+
+use ::redis::Value;
+
+use super::{BACKSTOP_MS, CREATE, Call, Keys, Unreadable};
+use crate::{
+    job::Record,
+    life::expires,
+    ports::Created,
+    redis::{keys::expiring, record, reply},
+};
+
+pub(in crate::redis) fn create(keys: &Keys, job: &Record) -> Call {
+    let Record { spec, life, .. } = job;
+    let state = life.state.kind();
+    let mut names = vec![
+        keys.job(&spec.id),
+        keys.index(&spec.queue, state),
+        keys.queues(),
+        keys.expiry(),
+    ];
+    names.extend(spec.batch.as_ref().map(|batch| keys.batch(batch)));
+    let expires = expires(&job.spec, &job.life).map(|at| at.as_millis());
+    let member = expires.map(|_| expiring(&spec.queue, state, spec.batch.as_ref(), &spec.id));
+    let call = Call::new(&CREATE, &names)
+        .arg(spec.id.as_bytes())
+        .number(spec.digest())
+        .arg(spec.queue.as_bytes())
+        .number(job.created.as_millis())
+        .arg(keys.watch(&spec.id).as_bytes())
+        .arg(member.unwrap_or_default().as_bytes())
+        .number(expires.unwrap_or_default())
+        .number(expires.unwrap_or_default().saturating_add(BACKSTOP_MS));
+    call.pairs(record::write(job))
+}
+
+pub(in crate::redis) fn created(value: Value) -> Result<Created, Unreadable> {
+    match reply::text(value)?.as_str() {
+        "new" => Ok(Created::New),
+        "conflict" => Ok(Created::Conflict),
+        state => state.parse().map(Created::Same),
+    }
+}

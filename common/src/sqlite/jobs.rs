@@ -1,0 +1,374 @@
+//! What is done to jobs, each function within an open transaction.
+
+use rusqlite::{OptionalExtension, Row};
+
+use super::{
+    fault::Fault,
+    row::{self, Key, LIFE, LifeRow, signed},
+    writer::Txn,
+};
+use crate::{
+    job::{ATTEMPTS_KEPT, Attempt, Digest, Outcome, Record, State, StateKind},
+    life::Life,
+    ports::{Applied, Change, Claim, Claimed, Created, Grant, Kept, Note, Save, SaveKey, Saved},
+    time::Timestamp,
+};
+
+/// How early a message may come by this much and its attempt begin all the same.
+const EARLY_MS: i64 = 100;
+
+/// A record, ready to be written.
+#[derive(Debug)]
+pub(super) struct NewJob {
+    record: Record,
+    digest: Digest,
+    spec: String,
+    tags: Option<String>,
+    progress: Option<String>,
+}
+
+impl NewJob {
+    pub(super) fn new(record: Record) -> Result<Self, Fault> {
+        let tags: Vec<&str> = record.spec.tags.iter().map(|tag| &**tag).collect();
+        Ok(Self {
+            digest: record.spec.digest(),
+            spec: row::text(&record.spec)?,
+            tags: (!tags.is_empty()).then(|| tags.join(",")),
+            progress: record.progress.as_ref().map(row::text).transpose()?,
+            record,
+        })
+    }
+
+    pub(super) fn id(&self) -> &crate::job::JobId {
+        &self.record.spec.id
+    }
+
+    pub(super) fn create(&self, txn: &Txn<'_>) -> Result<Created, Fault> {
+        if !self.insert(txn)? {
+            return self.compare(txn);
+        }
+        let seq = txn.db.last_insert_rowid();
+        let Record {
+            spec,
+            life,
+            raw,
+            attempts,
+            ..
+        } = &self.record;
+        txn.db
+            .prepare_cached("INSERT INTO specs (seq, spec, raw) VALUES (?1, ?2, ?3)")?
+            .execute((seq, &self.spec, raw))?;
+        for (after, attempt) in attempts.iter().rev().enumerate() {
+            let after = u32::try_from(after).unwrap_or(u32::MAX);
+            keep_attempt(txn, seq, life.starts.wrapping_sub(after), attempt)?;
+        }
+        txn.tally
+            .borrow_mut()
+            .moved(&spec.queue, None, Some(life.state.kind()));
+        Ok(Created::New)
+    }
+
+    fn insert(&self, txn: &Txn<'_>) -> Result<bool, Fault> {
+        const SQL: &str = const_sql();
+        let Record { spec, life, .. } = &self.record;
+        let mut insert = txn.db.prepare_cached(SQL)?;
+        let values: [&dyn rusqlite::ToSql; 12] = [
+            &&*spec.id,
+            &self.digest.0.to_be_bytes(),
+            &&*spec.task,
+            &&*spec.queue,
+            &(spec.lane as i64),
+            &spec.batch.as_deref(),
+            &self.tags,
+            &self.record.created.as_millis(),
+            &spec.deadline.map(Timestamp::as_millis),
+            &row::expires(&self.record).map(Timestamp::as_millis),
+            &self.progress,
+            &self.record.log,
+        ];
+        for (index, value) in (1..).zip(values) {
+            insert.raw_bind_parameter(index, value)?;
+        }
+        LifeRow::of(life).bind(&mut insert, 13)?;
+        Ok(insert.raw_execute()? == 1)
+    }
+
+    fn compare(&self, txn: &Txn<'_>) -> Result<Created, Fault> {
+        let mut look = txn
+            .db
+            .prepare_cached("SELECT digest, state FROM jobs WHERE id = ?1")?;
+        let mut rows = look.query([&**self.id()])?;
+        let Some(row) = rows.next()? else {
+            return Err(Fault::corrupt("jobs", "an id is there and is not"));
+        };
+        if row.get::<_, [u8; 16]>("digest")? != self.digest.0.to_be_bytes() {
+            return Ok(Created::Conflict);
+        }
+        row::word(row, "state").map(Created::Same)
+    }
+}
+
+const fn const_sql() -> &'static str {
+    "INSERT INTO jobs (id, digest, task, queue, lane, batch, tags, created, deadline, expires,
+         progress, log, state, attempt, fence, starts, crashes, cancel, due, worker, began,
+         started, finished, reason, error, result)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+         ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26)
+     ON CONFLICT (id) DO NOTHING"
+}
+
+/// What a claim looks at.
+struct Claimable {
+    seq: i64,
+    queue: String,
+    from: StateKind,
+    created: Timestamp,
+    life: Life,
+}
+
+/// Grants the claim if it can be, at the time that is `now` in milliseconds and microseconds.
+pub(super) fn claim(
+    txn: &Txn<'_>,
+    claim: &Claim,
+    now: Timestamp,
+    micros: u64,
+) -> Result<Claimed, Fault> {
+    let Some(found) = look(txn, claim, now)? else {
+        return Ok(Claimed::Missing);
+    };
+    let Some(Claimable {
+        seq,
+        queue,
+        from,
+        created,
+        mut life,
+    }) = found
+    else {
+        let held = row::record(txn.db, Key::Id(&claim.id), false)?;
+        return Ok(held.map_or(Claimed::Missing, |record| Claimed::Held(Box::new(record))));
+    };
+    life.state = State::Running {
+        worker: claim.worker.clone(),
+        began: now,
+    };
+    life.fence = life.fence.next(micros);
+    life.starts += 1;
+    life.cancel_requested = false;
+    life.started = life.started.or(Some(now));
+    txn.db
+        .prepare_cached(
+            "UPDATE jobs SET state = 'running', fence = ?2, starts = starts + 1, cancel = 0,
+                 worker = ?3, began = ?4, started = ?5, due = NULL, log = ''
+             WHERE seq = ?1",
+        )?
+        .execute((
+            seq,
+            signed(life.fence),
+            &*claim.worker,
+            now.as_millis(),
+            life.started.map(Timestamp::as_millis),
+        ))?;
+    txn.tally
+        .borrow_mut()
+        .moved(&queue, Some(from), Some(StateKind::Running));
+    Ok(Claimed::Granted(Grant { life, created }))
+}
+
+/// Nothing where there is no record; within, nothing where it cannot be granted as it is.
+fn look(txn: &Txn<'_>, claim: &Claim, now: Timestamp) -> Result<Option<Option<Claimable>>, Fault> {
+    let mut look = txn.db.prepare_cached(&format!(
+        "SELECT seq, queue, digest, created, deadline, {LIFE} FROM jobs WHERE id = ?1"
+    ))?;
+    let read = |row: &Row<'_>| Ok(claimable(row, claim, now));
+    look.query_row([&*claim.id], read).optional()?.transpose()
+}
+
+fn claimable(row: &Row<'_>, claim: &Claim, now: Timestamp) -> Result<Option<Claimable>, Fault> {
+    let from: StateKind = row::word(row, "state")?;
+    let early: Option<i64> = row.get("due")?;
+    let deadline: Option<i64> = row.get("deadline")?;
+    let is_claimable = from.is_claimable()
+        && row.get::<_, u32>("attempt")? == claim.attempt
+        && row.get::<_, [u8; 16]>("digest")? == claim.digest.0.to_be_bytes()
+        && early.is_none_or(|due| due <= now.as_millis().saturating_add(EARLY_MS))
+        && deadline.is_none_or(|deadline| now.as_millis() < deadline);
+    if !is_claimable {
+        return Ok(None);
+    }
+    Ok(Some(Claimable {
+        seq: row.get("seq")?,
+        queue: row.get("queue")?,
+        from,
+        created: Timestamp::from_millis(row.get("created")?),
+        life: row::life(row)?,
+    }))
+}
+
+/// Applies the step, if the job is still where it was made from.
+pub(super) fn apply(txn: &Txn<'_>, change: &Change) -> Result<Applied, Fault> {
+    let Some((seq, queue, log)) = update(txn, change)? else {
+        let now_at = row::record(txn.db, Key::Id(&change.id), false)?;
+        return Ok(now_at.map_or(Applied::Missing, |record| {
+            Applied::Superseded(Box::new(record))
+        }));
+    };
+    let step = &change.step;
+    if let Some(ended) = &step.ended {
+        end_attempt(txn, seq, step.life.starts, ended, log)?;
+    }
+    let to = step.life.state.kind();
+    if step.from.state != to {
+        txn.tally
+            .borrow_mut()
+            .moved(&queue, Some(step.from.state), Some(to));
+    }
+    Ok(Applied::Done)
+}
+
+fn update(txn: &Txn<'_>, change: &Change) -> Result<Option<(i64, String, String)>, Fault> {
+    let mut update = txn.db.prepare_cached(
+        "UPDATE jobs SET expires = ?5, state = ?6, attempt = ?7, fence = ?8, starts = ?9,
+             crashes = ?10, cancel = ?11, due = ?12, worker = ?13, began = ?14, started = ?15,
+             finished = ?16, reason = ?17, error = ?18, result = ?19
+         WHERE id = ?1 AND state = ?2 AND attempt = ?3 AND fence = ?4
+         RETURNING seq, queue, log",
+    )?;
+    let from = &change.step.from;
+    update.raw_bind_parameter(1, &*change.id)?;
+    update.raw_bind_parameter(2, from.state.as_str())?;
+    update.raw_bind_parameter(3, from.attempt)?;
+    update.raw_bind_parameter(4, signed(from.fence))?;
+    update.raw_bind_parameter(5, change.expires.map(Timestamp::as_millis))?;
+    LifeRow::of(&change.step.life).bind(&mut update, 6)?;
+    let mut rows = update.raw_query();
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let found = (row.get(0)?, row.get(1)?, row.get(2)?);
+    // The statement is done only when it says so.
+    while rows.next()?.is_some() {}
+    Ok(Some(found))
+}
+
+/// Keeps the attempt with its log. A lost one's log also stays where the running one's was.
+fn end_attempt(
+    txn: &Txn<'_>,
+    seq: i64,
+    starts: u32,
+    ended: &Attempt,
+    log: String,
+) -> Result<(), Fault> {
+    if log.is_empty() {
+        return keep_attempt(txn, seq, starts, ended);
+    }
+    let mut ended = ended.clone();
+    ended.log = log;
+    keep_attempt(txn, seq, starts, &ended)?;
+    if ended.outcome != Outcome::Lost {
+        txn.db
+            .prepare_cached("UPDATE jobs SET log = '' WHERE seq = ?1")?
+            .execute([seq])?;
+    }
+    Ok(())
+}
+
+fn keep_attempt(txn: &Txn<'_>, seq: i64, starts: u32, attempt: &Attempt) -> Result<(), Fault> {
+    txn.db
+        .prepare_cached("INSERT OR REPLACE INTO attempts (seq, slot, attempt) VALUES (?1, ?2, ?3)")?
+        .execute((seq, starts % ATTEMPTS_KEPT, row::text(attempt)?))?;
+    Ok(())
+}
+
+/// Keeps progress and log of the running attempt.
+pub(super) fn note(txn: &Txn<'_>, note: &Note) -> Result<Kept, Fault> {
+    let progress = note.progress.as_ref().map(row::text).transpose()?;
+    let written = txn
+        .db
+        .prepare_cached(
+            "UPDATE jobs SET progress = ?3, log = ?4
+             WHERE id = ?1 AND fence = ?2 AND state = 'running'",
+        )?
+        .execute((&*note.id, signed(note.fence), progress, &note.log))?;
+    if written == 1 {
+        return Ok(Kept::Done);
+    }
+    let known = seq(txn, &note.id)?;
+    Ok(known.map_or(Kept::Missing, |_| Kept::Lost))
+}
+
+/// Keeps a checkpoint or a step's result of the running attempt.
+pub(super) fn save(txn: &Txn<'_>, save: &Save) -> Result<Kept, Fault> {
+    let (kind, name) = match &save.key {
+        SaveKey::Checkpoint => (0, ""),
+        SaveKey::Step(name) => (1, name.as_str()),
+    };
+    let written = txn
+        .db
+        .prepare_cached(
+            "INSERT INTO saves (seq, kind, name, value)
+             SELECT seq, ?3, ?4, ?5 FROM jobs
+             WHERE id = ?1 AND fence = ?2 AND state = 'running'
+             ON CONFLICT DO UPDATE SET value = excluded.value",
+        )?
+        .execute((&*save.id, signed(save.fence), kind, name, save.value.get()))?;
+    if written == 1 {
+        return Ok(Kept::Done);
+    }
+    let known = seq(txn, &save.id)?;
+    Ok(known.map_or(Kept::Missing, |_| Kept::Lost))
+}
+
+fn seq(txn: &Txn<'_>, id: &str) -> Result<Option<i64>, Fault> {
+    let mut look = txn
+        .db
+        .prepare_cached("SELECT seq FROM jobs WHERE id = ?1")?;
+    Ok(look.query_row([id], |row| row.get(0)).optional()?)
+}
+
+/// What attempts saved.
+pub(super) fn saved(db: &rusqlite::Connection, id: &str) -> Result<Saved, Fault> {
+    let mut look = db.prepare_cached(
+        "SELECT kind, name, value FROM saves WHERE seq = (SELECT seq FROM jobs WHERE id = ?1)",
+    )?;
+    let mut rows = look.query([id])?;
+    let mut saved = Saved::default();
+    while let Some(row) = rows.next()? {
+        let text = row
+            .get_ref("value")?
+            .as_str()
+            .map_err(rusqlite::Error::from);
+        let value = row::parse("value", text?)?;
+        if row.get::<_, i64>("kind")? == 0 {
+            saved.checkpoint = Some(value);
+        } else {
+            saved.steps.insert(row.get("name")?, value);
+        }
+    }
+    Ok(saved)
+}
+
+/// Forgets up to `limit` jobs whose time is over.
+pub(super) fn expire(txn: &Txn<'_>, now: Timestamp, limit: i64) -> Result<usize, Fault> {
+    let mut due = txn.db.prepare_cached(
+        "SELECT seq, queue, state FROM jobs WHERE expires <= ?1 ORDER BY expires LIMIT ?2",
+    )?;
+    let mut rows = due.query((now.as_millis(), limit))?;
+    let mut over: Vec<i64> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let queue = row
+            .get_ref("queue")?
+            .as_str()
+            .map_err(rusqlite::Error::from)?;
+        let state = row::word(row, "state")?;
+        txn.tally.borrow_mut().moved(queue, Some(state), None);
+        over.push(row.get("seq")?);
+    }
+    for seq in &over {
+        for table in ["jobs", "specs", "attempts", "saves"] {
+            txn.db
+                .prepare_cached(&format!("DELETE FROM {table} WHERE seq = ?1"))?
+                .execute([seq])?;
+        }
+    }
+    Ok(over.len())
+}

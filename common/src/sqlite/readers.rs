@@ -1,0 +1,65 @@
+//! A few connections that only read, beside the writer: in WAL mode neither waits for the other.
+
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
+
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+use super::{fault::Fault, schema};
+
+const READERS: usize = 2;
+
+/// Connections that wait for something to read.
+#[derive(Debug)]
+pub(super) struct Readers {
+    path: PathBuf,
+    idle: std::sync::Arc<Mutex<Vec<Connection>>>,
+    gate: Semaphore,
+}
+
+impl Readers {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            idle: std::sync::Arc::default(),
+            gate: Semaphore::new(READERS),
+        }
+    }
+
+    /// Runs `look` on a connection, on a thread that may block, in one snapshot of the file.
+    pub(super) async fn read<T, F>(&self, look: F) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        let _turn = self.gate.acquire().await.map_err(|_| Fault::closed())?;
+        let idle = self.idle.clone();
+        let path = self.path.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let waiting = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let db = match waiting {
+                Some(db) => db,
+                None => schema::connect(&path, schema::READER_CACHE_KIB)?,
+            };
+            // What failed may have left a transaction behind: that connection is not used again.
+            let txn = db.unchecked_transaction()?;
+            let seen = look(&txn)?;
+            txn.commit()?;
+            idle.lock().unwrap_or_else(PoisonError::into_inner).push(db);
+            Ok(seen)
+        });
+        reading.await.unwrap_or_else(|_| Err(Fault::closed()))
+    }
+
+    /// Closes the connections that wait; later reads are refused.
+    pub(super) fn close(&self) {
+        self.gate.close();
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+}

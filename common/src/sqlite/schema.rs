@@ -1,0 +1,78 @@
+//! Opens the file with the settings that its durability rests on, and makes what is in it.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::fault::Fault;
+
+/// Written in the file's header: "Haul".
+const APPLICATION_ID: i64 = 0x4861_756c;
+/// The version of `schema.sql`.
+pub(super) const VERSION: i64 = 1;
+/// How long SQLite itself waits for another process's commit.
+const BUSY: Duration = Duration::from_secs(5);
+const WRITER_CACHE_KIB: u32 = 8 * 1024;
+/// Readers share the system's page cache, and need little of their own.
+pub(super) const READER_CACHE_KIB: u32 = 1024;
+
+/// A connection with our settings.
+pub(super) fn connect(path: &Path, cache_kib: u32) -> Result<Connection, Fault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(BUSY)?;
+    db.set_prepared_statement_cache_capacity(64);
+    db.execute_batch(&format!(
+        "PRAGMA synchronous = FULL;
+         PRAGMA cache_size = -{cache_kib};
+         PRAGMA wal_autocheckpoint = 4000;
+         PRAGMA journal_size_limit = 67108864;
+         PRAGMA foreign_keys = OFF;"
+    ))?;
+    Ok(db)
+}
+
+/// The writer's connection; makes or checks the schema.
+pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
+    let mut db = connect(path, WRITER_CACHE_KIB)?;
+    // Looked at before anything is written: a file that is not ours is left as it is.
+    recognise(&db)?;
+    let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Fault::wrong(format!(
+            "its file system cannot share memory (journal mode stays `{mode}`); put it on a local disk"
+        )));
+    }
+    let txn = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if recognise(&txn)? == 0 {
+        txn.execute_batch(include_str!("schema.sql"))?;
+        txn.pragma_update(None, "application_id", APPLICATION_ID)?;
+        txn.pragma_update(None, "user_version", VERSION)?;
+    }
+    txn.commit()?;
+    Ok(db)
+}
+
+/// The version of the file; 0 when it is empty.
+fn recognise(db: &Connection) -> Result<i64, Fault> {
+    let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let application = number("PRAGMA application_id")?;
+    let version = number("PRAGMA user_version")?;
+    let tables = number("SELECT count(*) FROM sqlite_master")?;
+    match (application, version) {
+        (0, 0) if tables == 0 => Ok(0),
+        (APPLICATION_ID, VERSION) => Ok(version),
+        (APPLICATION_ID, _) if version > VERSION => Err(Fault::wrong(format!(
+            "a newer Haul wrote it (format {version}, this one knows {VERSION}); \
+             use that Haul, or name another file"
+        ))),
+        (APPLICATION_ID, _) => Err(Fault::wrong(format!(
+            "its format {version} is not known; name another file"
+        ))),
+        _ => Err(Fault::wrong(
+            "it is another program's SQLite file, not a Haul file; name another file".to_owned(),
+        )),
+    }
+}

@@ -1,0 +1,218 @@
+//! The thread that looks out for what nobody in this process did: commits of other processes,
+//! messages that fall due, processes that die. Rests while nobody here consumes or watches.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{
+    fault::Fault,
+    hub::{Hub, Interests},
+    messages, session,
+    writer::Writer,
+};
+use crate::{
+    job::JobId,
+    protocol::{HEARTBEAT, WORKER_TTL},
+    time::Timestamp,
+};
+
+/// How soon another process's commit is noticed.
+const PACE: Duration = Duration::from_millis(20);
+/// How often the dead are looked for.
+const ROUND: Duration = Duration::from_secs(1);
+/// So many watched jobs are looked up at each pace; more make the pace slower.
+const WATCHED_PER_PACE: u32 = 256;
+/// Messages that fall due in one commit.
+const PROMOTED_MAX: i64 = 1000;
+
+struct Scout {
+    db: Connection,
+    writer: Writer,
+    hub: Arc<Hub>,
+    session: Arc<AtomicI64>,
+    /// SQLite's count of commits, as last seen.
+    version: i64,
+    next_due: Option<Timestamp>,
+    rounded: Timestamp,
+    beaten: Timestamp,
+    /// Until then nobody is declared dead: this process slept, so others may just have, too.
+    grace: Timestamp,
+}
+
+/// Starts the thread, with a connection of its own.
+pub(super) fn start(
+    db: Connection,
+    writer: &Writer,
+    hub: &Arc<Hub>,
+    session: &Arc<AtomicI64>,
+) -> Result<JoinHandle<()>, Fault> {
+    let scout = Scout {
+        db,
+        writer: writer.clone(),
+        hub: hub.clone(),
+        session: session.clone(),
+        version: 0,
+        next_due: None,
+        rounded: Timestamp::now(),
+        beaten: Timestamp::default(),
+        grace: Timestamp::default(),
+    };
+    thread::Builder::new()
+        .name("haul-sqlite-eye".to_owned())
+        .spawn(move || scout.run())
+        .map_err(|error| Fault::failed(format!("no thread for it: {error}")))
+}
+
+impl Scout {
+    fn run(mut self) {
+        let mut pace = None;
+        while let Some(called) = self.hub.rest(pace) {
+            let interests = self.hub.interests();
+            if interests.is_empty() {
+                pace = None;
+                continue;
+            }
+            if pace.is_none() {
+                // Whoever joined just now has said so itself.
+                self.rounded = Timestamp::now();
+                self.beaten = self.rounded;
+            }
+            if let Err(fault) = self.look(&interests, called) {
+                tracing::warn!(?fault, "cannot look into the file; tries again");
+                thread::sleep(ROUND);
+            }
+            pace = Some(self.pace(&interests));
+        }
+    }
+
+    fn pace(&self, interests: &Interests) -> Duration {
+        let watched = u32::try_from(interests.jobs.len()).unwrap_or(u32::MAX);
+        let pace = PACE * (1 + watched / WATCHED_PER_PACE).min(50);
+        let due = self.next_due.filter(|_| !interests.lanes.is_empty());
+        due.map_or(pace, |due| pace.min(due.since(Timestamp::now())))
+            .max(Duration::from_millis(1))
+    }
+
+    fn look(&mut self, interests: &Interests, called: bool) -> Result<(), Fault> {
+        let version: i64 = self
+            .db
+            .prepare_cached("PRAGMA data_version")?
+            .query_row([], |row| row.get(0))?;
+        if called || version != self.version {
+            self.version = version;
+            self.look_around(interests)?;
+        }
+        if interests.lanes.is_empty() {
+            return Ok(());
+        }
+        let now = Timestamp::now();
+        if self.next_due.is_some_and(|due| due <= now) {
+            self.promote(now);
+        }
+        if now.since(self.rounded) >= ROUND || now < self.rounded {
+            self.round(now)?;
+        }
+        if now.since(self.beaten) >= HEARTBEAT || now < self.beaten {
+            self.beat(now);
+        }
+        Ok(())
+    }
+
+    fn look_around(&mut self, interests: &Interests) -> Result<(), Fault> {
+        for (queue, lane) in &interests.lanes {
+            if messages::has_ready(&self.db, queue, *lane)? {
+                self.hub.wake(queue, *lane);
+            }
+        }
+        for id in &interests.jobs {
+            self.hub.saw_job(id, job_print(&self.db, id)?);
+        }
+        if interests.cancels {
+            self.hub.saw_cancels(cancels_print(&self.db)?);
+        }
+        self.next_due = messages::next_due(&self.db)?;
+        Ok(())
+    }
+
+    fn promote(&mut self, now: Timestamp) {
+        // Until the commit is seen, there is nothing to wait for.
+        self.next_due = None;
+        let hub = self.hub.clone();
+        self.writer.send(
+            1,
+            move |txn| messages::promote(txn.db, now, PROMOTED_MAX),
+            move |_| hub.kick(),
+        );
+    }
+
+    fn round(&mut self, now: Timestamp) -> Result<(), Fault> {
+        if now.since(self.rounded) > 3 * ROUND || now < self.rounded {
+            self.grace = now + WORKER_TTL;
+        }
+        self.rounded = now;
+        if now >= self.grace && !session::dead(&self.db, now)?.is_empty() {
+            let hub = self.hub.clone();
+            self.writer
+                .send(1, |txn| session::bury_all(txn.db), move |_| hub.kick());
+        }
+        Ok(())
+    }
+
+    fn beat(&mut self, now: Timestamp) {
+        self.beaten = now;
+        let id = self.session.load(Ordering::SeqCst);
+        let (hub, session) = (self.hub.clone(), self.session.clone());
+        let done = move |alive: Result<bool, Fault>| {
+            let is_lost = matches!(alive, Ok(false));
+            let current = || session.compare_exchange(id, 0, Ordering::SeqCst, Ordering::SeqCst);
+            if is_lost && current().is_ok() {
+                hub.lose_all();
+            }
+        };
+        self.writer
+            .send(1, move |txn| session::beat(txn.db, id, now), done);
+    }
+}
+
+impl Interests {
+    fn is_empty(&self) -> bool {
+        self.lanes.is_empty() && self.jobs.is_empty() && !self.cancels
+    }
+}
+
+/// A number that differs when something that is shown of the job does.
+fn job_print(db: &Connection, id: &JobId) -> Result<u64, Fault> {
+    let mut look = db.prepare_cached(
+        "SELECT state, attempt, fence, cancel, progress, length(log) FROM jobs WHERE id = ?1",
+    )?;
+    let print = look.query_row([&**id], |row| {
+        let mut hash = DefaultHasher::new();
+        row.get_ref(0)?.as_str()?.hash(&mut hash);
+        for column in [1, 2, 3, 5] {
+            row.get::<_, i64>(column)?.hash(&mut hash);
+        }
+        row.get_ref(4)?.as_str_or_null()?.hash(&mut hash);
+        Ok(hash.finish())
+    });
+    Ok(print.optional()?.unwrap_or(0))
+}
+
+fn cancels_print(db: &Connection) -> Result<u64, Fault> {
+    let mut look =
+        db.prepare_cached("SELECT seq FROM jobs WHERE cancel = 1 AND state = 'running'")?;
+    let mut hash = DefaultHasher::new();
+    let mut rows = look.query([])?;
+    while let Some(row) = rows.next()? {
+        row.get::<_, i64>(0)?.hash(&mut hash);
+    }
+    Ok(hash.finish())
+}

@@ -1,0 +1,157 @@
+//! Claims about workers: alive, gone, and what becomes of their jobs.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use haul_common::{
+    job::{Fence, JobId, WorkerId},
+    life::Life,
+    ports::{Beat, Claim, Pulse, Store, WorkerInfo},
+    protocol::WORKER_TTL,
+    time::Timestamp,
+};
+
+use super::changes::{apply, finish};
+use crate::{
+    jobs::{claim, granted, queue, running, spec},
+    wait::eventually,
+};
+
+/// A worker that never beat is alive in doubt, for as long as a store cannot know better.
+const BEYOND_DOUBT: Duration = Duration::from_secs(2 * WORKER_TTL.as_secs() + 5);
+
+fn info(id: &WorkerId) -> WorkerInfo {
+    WorkerInfo {
+        id: id.clone(),
+        host: "host \"1\" 🚚".to_owned(),
+        pid: 4_000_000,
+        started: Timestamp::from_millis(1_800_000_000_123),
+        queues: BTreeMap::from([(queue("images"), 2), (queue("mail"), 8)]),
+    }
+}
+
+async fn beat(store: &dyn Store, id: &WorkerId, running: &[(JobId, Fence)]) -> Pulse {
+    let beat = Beat {
+        worker: info(id),
+        running: running.to_vec(),
+    };
+    let mut pulse = store.beat(beat).await.unwrap();
+    pulse.cancelled.sort();
+    pulse.lost.sort();
+    pulse
+}
+
+/// A beating worker is listed as it said, and is alive.
+pub async fn a_beating_worker_is_listed_and_alive(store: &dyn Store) {
+    let (one, two) = (WorkerId::random(), WorkerId::random());
+    for id in [&one, &two, &one] {
+        assert_eq!(beat(store, id, &[]).await, Pulse::default());
+        assert!(store.is_alive(id).await.unwrap());
+    }
+    let mut workers = store.workers().await.unwrap();
+    workers.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut expected = vec![info(&one), info(&two)];
+    expected.sort_by(|a, b| a.id.cmp(&b.id));
+    assert_eq!(workers, expected);
+}
+
+/// A worker that left is gone; another one stays.
+pub async fn a_retired_worker_is_not_alive(store: &dyn Store) {
+    let (one, two) = (WorkerId::random(), WorkerId::random());
+    beat(store, &one, &[]).await;
+    beat(store, &two, &[]).await;
+    store.retire(&one).await.unwrap();
+    assert_eq!(store.workers().await.unwrap(), [info(&two)]);
+    eventually("the end of doubt", BEYOND_DOUBT, || async {
+        beat(store, &two, &[]).await;
+        if store.is_alive(&one).await.unwrap() {
+            Err("alive")
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+    assert!(store.is_alive(&two).await.unwrap());
+}
+
+/// A heartbeat brings back wishes to stop, and attempts that are somebody else's by now.
+pub async fn a_beat_tells_what_was_cancelled_and_what_was_lost(store: &dyn Store) {
+    let (mine, theirs) = (WorkerId::random(), WorkerId::random());
+    let mut attempts = Vec::new();
+    for n in 0..4 {
+        let spec = spec("mail", n);
+        let life = running(store, &spec, &mine).await;
+        attempts.push((spec.id.clone(), life.fence, spec));
+    }
+    let running: Vec<_> = attempts
+        .iter()
+        .map(|(id, fence, _)| (id.clone(), *fence))
+        .collect();
+    assert_eq!(beat(store, &mine, &running).await, Pulse::default());
+    let [_, cancelled, finished, taken] = attempts.try_into().unwrap();
+    apply(store, &cancelled.0, Life::request_cancel).await;
+    finish(store, &finished.0, store.now() + Duration::from_secs(60)).await;
+    apply(store, &taken.0, |life| life.lose(store.now())).await;
+    let claim = Claim {
+        attempt: 2,
+        ..claim(&taken.2, &theirs)
+    };
+    granted(store.claim(claim).await.unwrap());
+    let mut lost = vec![finished.0, taken.0];
+    lost.sort();
+    let cancelled = vec![cancelled.0];
+    assert_eq!(
+        beat(store, &mine, &running).await,
+        Pulse { cancelled, lost }
+    );
+}
+
+/// A job that the store forgot is not lost: the attempt may go on.
+pub async fn a_beat_says_nothing_of_unknown_jobs(store: &dyn Store) {
+    let unknown = [(JobId::new(), Fence(7)), (JobId::new(), Fence(8))];
+    let pulse = beat(store, &WorkerId::random(), &unknown).await;
+    assert_eq!(pulse, Pulse::default());
+    assert!(store.find(&unknown[0].0).await.unwrap().is_none());
+}
+
+/// Jobs of workers that do not beat are found, and those of workers that do are not.
+pub async fn orphans_are_the_jobs_of_dead_workers(store: &dyn Store) {
+    let (live, dead) = (WorkerId::random(), WorkerId::random());
+    let (kept, orphan, waiting) = (spec("mail", 1), spec("mail", 2), spec("mail", 3));
+    let life = running(store, &kept, &live).await;
+    running(store, &orphan, &dead).await;
+    store
+        .create(vec![crate::jobs::record(waiting)])
+        .await
+        .unwrap();
+    let attempts = [(kept.id.clone(), life.fence)];
+    let orphans = eventually("orphans", BEYOND_DOUBT, || async {
+        beat(store, &live, &attempts).await;
+        let orphans = store.orphans(10).await.unwrap();
+        if orphans.is_empty() {
+            Err("none")
+        } else {
+            Ok(orphans)
+        }
+    })
+    .await;
+    let ids: Vec<_> = orphans.iter().map(|record| &record.spec.id).collect();
+    assert_eq!(ids, [&orphan.id]);
+    assert_eq!(orphans[0].life.state.worker(), Some(&dead));
+    assert!(!store.is_alive(&dead).await.unwrap());
+    apply(store, &orphan.id, |life| life.lose(store.now())).await;
+    assert!(store.orphans(10).await.unwrap().is_empty());
+}
+
+/// No more orphans than asked for.
+pub async fn orphans_come_a_few_at_a_time(store: &dyn Store) {
+    let dead = WorkerId::random();
+    for n in 0..5 {
+        running(store, &spec("mail", n), &dead).await;
+    }
+    eventually("orphans", BEYOND_DOUBT, || async {
+        let count = store.orphans(3).await.unwrap().len();
+        if count == 3 { Ok(()) } else { Err(count) }
+    })
+    .await;
+    assert_eq!(store.orphans(10).await.unwrap().len(), 5);
+}

@@ -1,0 +1,127 @@
+//! One delivery, from its arrival to its settlement.
+
+use std::{sync::Arc, time::Duration};
+
+use haul_common::{
+    job::{FailureKind, JobId},
+    life::Ended,
+    ports::Delivery,
+    protocol::{Assignment, Finished, Receipt},
+};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{Hub, supervise, table::Busy};
+use crate::{context::Core, stop::Level};
+
+/// How long an aborted worker still tries to write the end of an attempt.
+const WRITE_GRACE: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(hub: Arc<Hub>, delivery: Delivery, slot: OwnedSemaphorePermit) {
+    // A message that is about no job (yet) is in nobody's way under a name of its own.
+    let id = delivery.message.head.message_id.as_deref();
+    let id: JobId = id.and_then(|id| id.parse().ok()).unwrap_or_default();
+    let busy = hub.table.busy(id);
+    match receive(&hub, &delivery, &busy).await {
+        Some(Receipt::Run(assignment)) => work(&hub, *assignment, delivery, &busy, slot).await,
+        Some(Receipt::Settle(verdict)) => delivery.settlement.settle(verdict),
+        None => delivery.settlement.release(),
+    }
+}
+
+/// Keeps the delivery while a backend is away: given back, it would come again at once.
+async fn receive(hub: &Hub, delivery: &Delivery, busy: &Busy<'_>) -> Option<Receipt> {
+    loop {
+        match hub
+            .protocol
+            .receive(delivery, hub.id(), |_| busy.elsewhere())
+            .await
+        {
+            Ok(receipt) => return Some(receipt),
+            Err(error) => {
+                if hub.health.is_well() {
+                    tracing::warn!(%error, "taking no new jobs until the backends answer");
+                }
+                hub.health.report(false);
+            }
+        }
+        tokio::select! {
+            () = hub.stop.reached(Level::Quiet) => return None,
+            () = hub.health.well() => {}
+        }
+    }
+}
+
+async fn work(
+    hub: &Hub,
+    assignment: Assignment,
+    delivery: Delivery,
+    busy: &Busy<'_>,
+    slot: OwnedSemaphorePermit,
+) {
+    let core = Arc::new(Core::new(
+        assignment.clone(),
+        hub.protocol.clone(),
+        hub.io.clone(),
+    ));
+    hub.table.run(&core);
+    let mut settlement = Some(delivery.settlement);
+    let ended = supervise::run(hub, &core, &mut settlement).await;
+    // The handler is done: the next one may start while this end is written.
+    drop(slot);
+    let Some(ended) = ended else {
+        tracing::warn!(job = %core.spec().id, "this attempt lost its job; its end does not count");
+        busy.ended(core.assignment.life.fence);
+        if let Some(settlement) = settlement {
+            settlement.ack();
+        }
+        return;
+    };
+    slow_down(hub, &core, &ended);
+    tell(&core, &ended);
+    let finish = hub
+        .protocol
+        .finish(assignment, ended, core.notes.take_log(), settlement);
+    let too_late = async {
+        hub.stop.reached(Level::Abort).await;
+        tokio::time::sleep(super::ABORT_GRACE + WRITE_GRACE).await;
+    };
+    tokio::select! {
+        finished = finish => match finished {
+            Ok(Finished::Recorded(_)) => {}
+            Ok(Finished::Refused) => {
+                tracing::warn!(job = %core.spec().id, "its end was refused: the job has moved on");
+            }
+            Err(error) => tracing::error!(job = %core.spec().id, %error, "its end is not written"),
+        },
+        () = too_late => tracing::warn!(job = %core.spec().id, "its end could not be written"),
+    }
+    busy.ended(core.assignment.life.fence);
+}
+
+/// The other side asked for less: nothing else of this queue starts until then.
+fn slow_down(hub: &Hub, core: &Core, ended: &Ended) {
+    if let Ended::Failed(failure) = ended
+        && let FailureKind::Throttled(wait) = failure.kind()
+    {
+        hub.gates.close_for(&core.spec().queue, wait);
+    }
+}
+
+fn tell(core: &Core, ended: &Ended) {
+    let (spec, attempt) = (core.spec(), core.assignment.life.attempt);
+    let (job, task) = (&spec.id, &spec.task);
+    match ended {
+        Ended::Succeeded(_) => tracing::debug!(%job, %task, attempt, "succeeded"),
+        Ended::Failed(failure) => {
+            tracing::info!(%job, %task, attempt, error = failure.message(), "failed");
+        }
+        Ended::TimedOut(limit) => tracing::info!(%job, %task, attempt, ?limit, "timed out"),
+        Ended::DeadlinePassed => tracing::info!(%job, %task, attempt, "its deadline passed"),
+        Ended::Panicked(error) => tracing::warn!(%job, %task, attempt, error, "panicked"),
+        Ended::Cancelled { forced } => tracing::info!(%job, %task, attempt, forced, "cancelled"),
+        Ended::Refused(reason, error) => {
+            tracing::warn!(%job, %task, %reason, error, "refused");
+        }
+        Ended::Released => tracing::info!(%job, %task, attempt, "given back"),
+    }
+}

@@ -1,0 +1,120 @@
+//! Feeds one lane: keeps a consumer on it, and makes a new one when it is lost or deaf.
+
+use std::{sync::Arc, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use haul_common::{
+    job::{Lane, QueueName},
+    ports::{Delivery, Inbox, Source},
+};
+use tokio::sync::mpsc;
+
+use super::Hub;
+use crate::stop::Level;
+
+/// A consumer that got nothing for this long, while its lane has work, is deaf.
+const DEAF_AFTER: Duration = Duration::from_secs(15);
+
+/// Why a consumer ended.
+enum End {
+    Stop,
+    Lost,
+}
+
+pub(super) async fn run(
+    hub: Arc<Hub>,
+    queue: QueueName,
+    lane: Lane,
+    prefetch: u16,
+    to: mpsc::Sender<Delivery>,
+) {
+    let mut waits = patience();
+    loop {
+        let source = Source::Lane(queue.clone(), lane);
+        let consume = hub.protocol.backend().broker.consume(source, prefetch);
+        let consumed = tokio::select! {
+            () = hub.stop.reached(Level::Quiet) => return,
+            consumed = consume => consumed,
+        };
+        match consumed {
+            Ok(inbox) => {
+                waits = patience();
+                let attached = hub.readiness.attach();
+                let end = forward(&hub, &queue, lane, inbox, &to).await;
+                drop(attached);
+                match end {
+                    End::Stop => return,
+                    End::Lost => {
+                        tracing::warn!(%queue, %lane, "its consumer is lost; making another")
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%queue, %lane, %error, "no consumer yet");
+                // It may have been deleted; what is wrong with declaring it, consuming tells.
+                let _ = hub
+                    .protocol
+                    .backend()
+                    .broker
+                    .declare(std::slice::from_ref(&queue))
+                    .await;
+            }
+        }
+        let wait = waits.next().unwrap_or(Duration::from_secs(5));
+        tokio::select! {
+            () = hub.stop.reached(Level::Quiet) => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+fn patience() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_jitter()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(5))
+        .without_max_times()
+        .build()
+}
+
+async fn forward(
+    hub: &Hub,
+    queue: &QueueName,
+    lane: Lane,
+    mut inbox: Inbox,
+    to: &mpsc::Sender<Delivery>,
+) -> End {
+    let mut suspect = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = hub.stop.reached(Level::Quiet) => return End::Stop,
+            delivery = inbox.0.recv() => {
+                suspect = false;
+                let Some(delivery) = delivery else { return End::Lost };
+                if let Err(mpsc::error::SendError(delivery)) = to.send(delivery).await {
+                    delivery.settlement.release();
+                    return End::Stop;
+                }
+            }
+            () = tokio::time::sleep(DEAF_AFTER) => {
+                // Twice in a row: a message may just have come and be on its way.
+                let deaf = is_deaf(hub, queue, lane, to).await;
+                if deaf && suspect {
+                    tracing::warn!(%queue, %lane, "gets nothing although there is work");
+                    return End::Lost;
+                }
+                suspect = deaf;
+            }
+        }
+    }
+}
+
+/// Work waits, and nothing keeps us from getting it.
+async fn is_deaf(hub: &Hub, queue: &QueueName, lane: Lane, to: &mpsc::Sender<Delivery>) -> bool {
+    if to.capacity() < to.max_capacity() || !hub.attempts.is_empty() {
+        return false;
+    }
+    let facts = hub.protocol.backend().broker.facts(queue).await;
+    facts.is_ok_and(|facts| facts.lanes[lane.index()].ready > 0)
+}

@@ -1,0 +1,291 @@
+//! The loops of a worker, one file each, all around one [`Hub`].
+//!
+//! ```text
+//!   broker -> feed (one per lane) -> queue (one per queue: lanes, slots) -> attempt (one per job)
+//!                                                                           `-> supervise
+//!   heartbeat: liveness, cancels, lost attempts      janitor: orphans, expiry      sheep: unrouted
+//! ```
+
+mod attempt;
+mod feed;
+mod health;
+mod heartbeat;
+mod janitor;
+mod lanes;
+mod queue;
+mod sheep;
+mod supervise;
+mod table;
+
+use std::{num::NonZero, sync::Arc, time::Duration};
+
+use haul_common::{
+    connect::ConnectError,
+    job::{QueueName, WorkerId},
+    ports::{BrokerError, StoreError, WorkerInfo},
+    protocol::Protocol,
+    time::Timestamp,
+};
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    handler::Registry,
+    io::Io,
+    stop::{Level, Stop},
+    worker::Parts,
+};
+use health::{Gates, Health, Readiness};
+use table::Table;
+
+/// A worker that cannot start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// An option is not what it must be.
+    #[error("the worker cannot start: {0}")]
+    Option(String),
+    /// No threads.
+    #[error("the worker cannot start its threads: {0}")]
+    Threads(#[from] std::io::Error),
+    /// The pair cannot be connected to.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The broker cannot be used as it is.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The store cannot be used as it is.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its own runtime ended under it.
+    #[error("the worker's loops ended unexpectedly")]
+    Stopped,
+}
+
+/// What all loops share.
+#[derive(Debug)]
+struct Hub {
+    protocol: Protocol,
+    worker: WorkerInfo,
+    registry: Registry,
+    table: Table,
+    health: Health,
+    gates: Gates,
+    readiness: Readiness,
+    stop: Stop,
+    attempts: TaskTracker,
+    /// Where handlers run.
+    app: Handle,
+    /// Where everything else runs.
+    io: Handle,
+    strict_lanes: bool,
+    guard_after: Duration,
+}
+
+impl Hub {
+    fn id(&self) -> &WorkerId {
+        &self.worker.id
+    }
+}
+
+/// A worker that runs. Dropped, it ends at once, as if its process had crashed.
+#[derive(Debug)]
+pub struct Running {
+    hub: Arc<Hub>,
+    io: Io,
+    grace: Duration,
+    loops: JoinHandle<()>,
+}
+
+/// After an abort, an attempt gets this long to save a checkpoint and be given back.
+const ABORT_GRACE: Duration = Duration::from_secs(5);
+
+pub(crate) async fn start(parts: Parts) -> Result<Running, RunError> {
+    if let Some(wrong) = parts.wrong {
+        return Err(RunError::Option(wrong));
+    }
+    let Parts {
+        io,
+        backend,
+        owns_backend,
+        registry,
+        mut queues,
+        ..
+    } = parts;
+    if queues.is_empty() {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        queues.insert(
+            QueueName::default_queue(),
+            u32::try_from(cores * 2).unwrap_or(2),
+        );
+    }
+    let worker = WorkerInfo {
+        id: WorkerId::random(),
+        host: host(),
+        pid: std::process::id(),
+        started: Timestamp::now(),
+        queues,
+    };
+    let hub = Arc::new(Hub {
+        protocol: Protocol::new(backend),
+        readiness: Readiness::new(worker.queues.len() * 4),
+        worker,
+        registry,
+        table: Table::default(),
+        health: Health::default(),
+        gates: Gates::default(),
+        stop: Stop::new(),
+        attempts: TaskTracker::new(),
+        app: Handle::current(),
+        io: io.handle(),
+        strict_lanes: parts.strict_lanes,
+        guard_after: parts.guard_after,
+    });
+    let prepared = crate::io::on(&io.handle(), prepare(hub.clone())).await;
+    prepared.ok_or(RunError::Stopped)??;
+    let loops = io
+        .handle()
+        .spawn(run(hub.clone(), parts.grace, owns_backend));
+    Ok(Running {
+        hub,
+        io,
+        grace: parts.grace,
+        loops,
+    })
+}
+
+/// Alive before the first claim: a claim by a worker that never beat would look like an orphan's.
+async fn prepare(hub: Arc<Hub>) -> Result<(), RunError> {
+    let queues: Vec<QueueName> = hub.worker.queues.keys().cloned().collect();
+    hub.protocol.backend().broker.declare(&queues).await?;
+    heartbeat::beat(&hub).await?;
+    Ok(())
+}
+
+async fn run(hub: Arc<Hub>, grace: Duration, owns_backend: bool) {
+    let background = TaskTracker::new();
+    background.spawn(heartbeat::run(hub.clone()));
+    background.spawn(janitor::run(hub.clone()));
+    background.spawn(sheep::run(hub.clone()));
+    let consuming = TaskTracker::new();
+    for (queue, slots) in &hub.worker.queues {
+        consuming.spawn(queue::run(hub.clone(), queue.clone(), *slots));
+    }
+    consuming.close();
+
+    hub.stop.reached(Level::Drain).await;
+    consuming.wait().await;
+    hub.attempts.close();
+    let drained = tokio::select! {
+        () = hub.attempts.wait() => true,
+        () = tokio::time::sleep(grace) => false,
+        () = hub.stop.reached(Level::Abort) => false,
+    };
+    hub.stop.raise(Level::Abort);
+    if !drained {
+        tracing::warn!(
+            running = hub.attempts.len(),
+            "stopping what still runs, and giving it back"
+        );
+        // What cannot be given back in time comes back by itself, once this process is gone.
+        let patience = ABORT_GRACE * 2;
+        if tokio::time::timeout(patience, hub.attempts.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                left = hub.attempts.len(),
+                "not given back: their delivery comes again"
+            );
+        }
+    }
+    background.close();
+    background.wait().await;
+    let backend = hub.protocol.backend();
+    if let Err(error) = backend.store.retire(hub.id()).await {
+        tracing::debug!(%error, "could not say goodbye");
+    }
+    if owns_backend {
+        backend.broker.close().await;
+        backend.store.close().await;
+    }
+    tracing::info!("stopped");
+}
+
+impl Running {
+    /// Waits until every lane of every queue has its consumer.
+    pub async fn ready(&self) {
+        self.hub.readiness.ready().await;
+    }
+
+    /// Whether every lane of every queue has its consumer: false while it connects again, or gets
+    /// nothing although there is work.
+    pub fn readiness(&self) -> watch::Receiver<bool> {
+        self.hub.readiness.subscribe()
+    }
+
+    /// Its id, as in records of attempts.
+    pub fn id(&self) -> &WorkerId {
+        self.hub.id()
+    }
+
+    /// Starts nothing new; what runs goes on.
+    pub fn quiet(&self) {
+        self.hub.stop.raise(Level::Quiet);
+    }
+
+    /// Starts nothing new, lets what runs finish within the grace, then ends.
+    pub fn drain(&self) {
+        self.hub.stop.raise(Level::Drain);
+    }
+
+    /// Stops what runs, gives it back, and ends.
+    pub fn abort(&self) {
+        self.hub.stop.raise(Level::Abort);
+    }
+
+    /// Drains at the first SIGTERM or SIGINT, aborts at the second.
+    pub fn stop_on_signals(&self) {
+        let (stop, grace) = (self.hub.stop.clone(), self.grace);
+        // Not on the application's runtime, which a handler may block.
+        self.io.handle().spawn(async move {
+            if let Err(error) = signals(&stop, grace).await {
+                tracing::error!(%error, "signals cannot be heard");
+            }
+        });
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// When its loops ended in another way than by a stop.
+    pub async fn finished(self) -> Result<(), RunError> {
+        self.loops.await.map_err(|_| RunError::Stopped)
+    }
+}
+
+async fn signals(stop: &Stop, grace: Duration) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    for level in [Level::Drain, Level::Abort] {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        match level {
+            Level::Drain => tracing::info!(?grace, "draining; a second signal stops what runs"),
+            _ => tracing::info!("stopping what runs"),
+        }
+        stop.raise(level);
+    }
+    Ok(())
+}
+
+fn host() -> String {
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_else(|| "unknown".to_owned())
+}

@@ -1,0 +1,179 @@
+//! Runs a handler, and sees to it that it ends.
+
+use std::{any::Any, sync::Arc, time::Duration};
+
+use haul_common::{
+    job::{Json, Reason},
+    life::Ended,
+    ports::{Note, Settlement},
+};
+use tokio::{
+    task::{JoinError, JoinHandle},
+    time::Instant,
+};
+
+use super::{ABORT_GRACE, Hub};
+use crate::{
+    context::{Core, StopCause},
+    handler::Stopped,
+    stop::Level,
+};
+
+/// How long a handler may take to stop when asked, before it is aborted.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// Progress and log are written at most this often.
+const NOTE_EVERY: Duration = Duration::from_millis(500);
+/// An aborted handler that does not yield is left to itself after this.
+const ABORT_PATIENCE: Duration = Duration::from_secs(1);
+
+type Handler = JoinHandle<Result<Json, Stopped>>;
+type Joined = Result<Result<Json, Stopped>, JoinError>;
+
+/// Runs the handler of `core`'s task to its end. Nothing when the attempt lost its job.
+pub(super) async fn run(
+    hub: &Hub,
+    core: &Arc<Core>,
+    settlement: &mut Option<Settlement>,
+) -> Option<Ended> {
+    let spec = core.spec();
+    let Some(handler) = hub.registry.get(&spec.task) else {
+        let why = format!("no handler is registered for task `{}`", spec.task);
+        return Some(Ended::Refused(Reason::UnknownTask, why));
+    };
+    // On the application's runtime: what it does there does not hold up our loops.
+    let mut handler = hub.app.spawn(handler(core.clone()));
+    let limit = Limit::of(core, hub.protocol.backend().store.now());
+    let mut guard_at = Instant::now() + hub.guard_after;
+    loop {
+        tokio::select! {
+            biased;
+            joined = &mut handler => return Some(outcome(joined)),
+            cause = core.stopped() => return wind_down(core, handler, cause, limit).await,
+            () = hub.stop.reached(Level::Abort) => core.stop(StopCause::Stopping),
+            () = sleep_until(limit.map(|limit| limit.at)) => core.stop(StopCause::TimedOut),
+            () = tokio::time::sleep_until(guard_at), if settlement.is_some() => {
+                match hub.protocol.guard(&core.assignment, hub.guard_after, settlement).await {
+                    Ok(()) => tracing::debug!(job = %spec.id, "a guard holds its place"),
+                    Err(error) => {
+                        tracing::warn!(job = %spec.id, %error, "no guard yet");
+                        guard_at = Instant::now() + Duration::from_secs(5);
+                    }
+                }
+            }
+            () = write_notes(core) => {}
+        }
+    }
+}
+
+/// When an attempt has to end, and what that is called.
+#[derive(Clone, Copy)]
+struct Limit {
+    at: Instant,
+    /// The time-out; nothing when it is the job's deadline.
+    timeout: Option<Duration>,
+}
+
+impl Limit {
+    fn of(core: &Core, now: haul_common::time::Timestamp) -> Option<Self> {
+        let spec = core.spec();
+        let left = spec.deadline.map(|deadline| deadline.since(now));
+        let started = Instant::now();
+        match (spec.timeout, left) {
+            (Some(timeout), Some(left)) if left < timeout => Some(Self {
+                at: started + left,
+                timeout: None,
+            }),
+            (Some(timeout), _) => Some(Self {
+                at: started + timeout,
+                timeout: Some(timeout),
+            }),
+            (None, Some(left)) => Some(Self {
+                at: started + left,
+                timeout: None,
+            }),
+            (None, None) => None,
+        }
+    }
+
+    const fn ended(self) -> Ended {
+        match self.timeout {
+            Some(timeout) => Ended::TimedOut(timeout),
+            None => Ended::DeadlinePassed,
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the handler has ended by itself, or aborts it after a grace.
+async fn wind_down(
+    core: &Core,
+    mut handler: Handler,
+    cause: StopCause,
+    limit: Option<Limit>,
+) -> Option<Ended> {
+    let grace = if cause == StopCause::Stopping {
+        ABORT_GRACE
+    } else {
+        STOP_GRACE
+    };
+    let joined = tokio::time::timeout(grace, &mut handler).await;
+    let forced = joined.is_err();
+    if forced {
+        handler.abort();
+        if tokio::time::timeout(ABORT_PATIENCE, handler).await.is_err() {
+            tracing::warn!(job = %core.spec().id, "its handler does not yield; it is left to itself");
+        }
+    }
+    // A result counts, whenever it comes: the work is done.
+    if let Ok(Ok(Ok(result))) = joined {
+        return (cause != StopCause::Lost).then_some(Ended::Succeeded(result));
+    }
+    match cause {
+        StopCause::Cancelled => Some(Ended::Cancelled { forced }),
+        StopCause::TimedOut => limit.map(Limit::ended),
+        StopCause::Stopping => Some(Ended::Released),
+        StopCause::Lost => None,
+    }
+}
+
+fn outcome(joined: Joined) -> Ended {
+    match joined {
+        Ok(Ok(result)) => Ended::Succeeded(result),
+        Ok(Err(Stopped::Failed(failure))) => Ended::Failed(failure),
+        Ok(Err(Stopped::BadArgs(why))) => Ended::Refused(Reason::Malformed, why),
+        Ok(Err(Stopped::Rejected(why))) => Ended::Refused(Reason::Rejected, why),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => Ended::Panicked(message(&*panic)),
+            // Only a runtime that shuts down cancels a handler: as if the worker stopped.
+            Err(_) => Ended::Released,
+        },
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}
+
+/// Writes progress and log once there is something new, and then not for a while.
+async fn write_notes(core: &Core) {
+    core.notes.news().await;
+    let (progress, log) = core.notes.snapshot();
+    let note = Note {
+        id: core.spec().id.clone(),
+        fence: core.assignment.life.fence,
+        progress,
+        log,
+    };
+    if let Err(error) = core.protocol.backend().store.note(note).await {
+        tracing::debug!(job = %core.spec().id, %error, "progress not written");
+    }
+    tokio::time::sleep(NOTE_EVERY).await;
+}

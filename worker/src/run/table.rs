@@ -1,0 +1,107 @@
+//! Which jobs this process works on.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use haul_common::job::{Fence, JobId};
+
+use crate::context::{Core, StopCause};
+
+/// Which jobs this process works on: those it is about to claim, and those it runs.
+#[derive(Debug, Default)]
+pub(super) struct Table(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Deliveries in hand, by job.
+    busy: HashMap<JobId, usize>,
+    running: HashMap<JobId, (Fence, Arc<Core>)>,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core")
+            .field("job", &self.spec().id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Table {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Marks a job as in hand until the guard is dropped: from before its claim until after its
+    /// end is written. So a claim whose answer was lost is told from one that runs.
+    pub(super) fn busy(&self, id: JobId) -> Busy<'_> {
+        *self.inner().busy.entry(id.clone()).or_default() += 1;
+        Busy { table: self, id }
+    }
+
+    pub(super) fn run(&self, core: &Arc<Core>) {
+        let spec = core.spec();
+        let fence = core.assignment.life.fence;
+        self.inner()
+            .running
+            .insert(spec.id.clone(), (fence, core.clone()));
+    }
+
+    pub(super) fn running(&self) -> Vec<(JobId, Fence)> {
+        self.inner()
+            .running
+            .iter()
+            .map(|(id, (fence, _))| (id.clone(), *fence))
+            .collect()
+    }
+
+    /// Asks the attempt of this job to stop.
+    pub(super) fn stop(&self, id: &JobId, cause: StopCause) {
+        let core = self.inner().running.get(id).map(|(_, core)| core.clone());
+        if let Some(core) = core {
+            core.stop(cause);
+        }
+    }
+}
+
+/// A job in hand.
+pub(super) struct Busy<'t> {
+    table: &'t Table,
+    id: JobId,
+}
+
+impl Busy<'_> {
+    /// Whether another delivery of the same job is in hand here.
+    pub(super) fn elsewhere(&self) -> bool {
+        self.table
+            .inner()
+            .busy
+            .get(&self.id)
+            .is_some_and(|count| *count > 1)
+    }
+
+    /// The attempt has ended and is written.
+    pub(super) fn ended(&self, fence: Fence) {
+        let mut inner = self.table.inner();
+        if inner
+            .running
+            .get(&self.id)
+            .is_some_and(|(running, _)| *running == fence)
+        {
+            inner.running.remove(&self.id);
+        }
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.table.inner();
+        if let Some(count) = inner.busy.get_mut(&self.id) {
+            *count -= 1;
+            if *count == 0 {
+                inner.busy.remove(&self.id);
+            }
+        }
+    }
+}
