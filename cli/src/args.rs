@@ -7,7 +7,11 @@ use crate::commands;
 /// Work queues in one binary: embedded in one SQLite file, or a fleet on RabbitMQ and Redis.
 #[derive(Debug, Parser)]
 #[command(name = "haul", version, max_term_width = 100, after_help = EXAMPLES)]
-#[command(propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub(crate) struct Cli {
     /// Shared by every command.
     #[command(flatten)]

@@ -50,12 +50,20 @@ pub(crate) struct Exit {
 impl Exit {
     /// Ends with `code`; everything has been said already.
     pub(crate) fn silent(code: Code) -> anyhow::Error {
-        Self { code, message: None }.into()
+        Self {
+            code,
+            message: None,
+        }
+        .into()
     }
 
     /// Ends with `code` and this message.
     pub(crate) fn with(code: Code, message: impl fmt::Display) -> anyhow::Error {
-        Self { code, message: Some(message.to_string()) }.into()
+        Self {
+            code,
+            message: Some(message.to_string()),
+        }
+        .into()
     }
 
     /// Called wrongly: says what was wrong and what would be right.

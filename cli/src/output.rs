@@ -57,24 +57,40 @@ enum Align {
 
 impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Self {
-        Self { text: text.into(), align: Align::Left, colour: None }
+        Self {
+            text: text.into(),
+            align: Align::Left,
+            colour: None,
+        }
     }
 }
 
 impl Cell {
     /// A number: to the right.
     pub(crate) fn number(number: u64) -> Self {
-        Self { text: number.to_string(), align: Align::Right, colour: None }
+        Self {
+            text: number.to_string(),
+            align: Align::Right,
+            colour: None,
+        }
     }
 
     /// A heading above numbers.
     pub(crate) fn right(text: &str) -> Self {
-        Self { text: text.to_owned(), align: Align::Right, colour: None }
+        Self {
+            text: text.to_owned(),
+            align: Align::Right,
+            colour: None,
+        }
     }
 
     /// In the colour of a state.
     pub(crate) fn state(text: String, state: StateKind) -> Self {
-        Self { text, align: Align::Left, colour: state_colour(state) }
+        Self {
+            text,
+            align: Align::Left,
+            colour: state_colour(state),
+        }
     }
 }
 
@@ -101,7 +117,9 @@ pub(crate) fn in_state_colour(text: &str, state: StateKind) -> String {
 impl Table {
     /// A table with these headings.
     pub(crate) fn new(headings: Vec<Cell>) -> Self {
-        Self { rows: vec![headings] }
+        Self {
+            rows: vec![headings],
+        }
     }
 
     /// Adds a row.
@@ -121,14 +139,23 @@ impl Table {
     fn render(&self, coloured: bool) -> Vec<String> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns)
-            .map(|n| self.rows.iter().filter_map(|row| row.get(n)).map(Cell::width).max())
+            .map(|n| {
+                self.rows
+                    .iter()
+                    .filter_map(|row| row.get(n))
+                    .map(Cell::width)
+                    .max()
+            })
             .map(Option::unwrap_or_default)
             .collect();
         self.rows
             .iter()
             .map(|row| {
-                let cells: Vec<String> =
-                    row.iter().zip(&widths).map(|(cell, width)| cell.pad(*width, coloured)).collect();
+                let cells: Vec<String> = row
+                    .iter()
+                    .zip(&widths)
+                    .map(|(cell, width)| cell.pad(*width, coloured))
+                    .collect();
                 cells.join("  ").trim_end().to_owned()
             })
             .collect()
@@ -155,7 +182,11 @@ impl Cell {
 
 /// The first line of `text`, at most `max` characters of it, and nothing that moves a cursor.
 pub(crate) fn first_line(text: &str, max: usize) -> String {
-    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+    let line = text
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or_default()
+        .trim();
     let clean = line.chars().map(|c| if c.is_control() { ' ' } else { c });
     if line.chars().count() > max {
         clean.take(max.saturating_sub(1)).chain(['…']).collect()
@@ -175,13 +206,20 @@ mod tests {
         table.row(vec!["a-longer-one".into(), Cell::number(1234), "".into()]);
         assert_eq!(
             table.render(false),
-            ["QUEUE         JOBS  STATE", "mail             7  x", "a-longer-one  1234"]
+            [
+                "QUEUE         JOBS  STATE",
+                "mail             7  x",
+                "a-longer-one  1234"
+            ]
         );
     }
 
     #[test]
     fn colours_do_not_count_as_width() {
-        let mut table = Table::new(vec![Cell::state("dead".into(), StateKind::Dead), "x".into()]);
+        let mut table = Table::new(vec![
+            Cell::state("dead".into(), StateKind::Dead),
+            "x".into(),
+        ]);
         table.row(vec!["longer".into(), "y".into()]);
         assert_eq!(table.render(true)[0], "\x1b[31mdead\x1b[0m    x");
     }

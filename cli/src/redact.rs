@@ -34,7 +34,12 @@ mod tests {
 
     #[test]
     fn other_text_stays() {
-        for text in ["me@example.com", "amqp://host/v", "sqlite:haul.db", "a :// b@c"] {
+        for text in [
+            "me@example.com",
+            "amqp://host/v",
+            "sqlite:haul.db",
+            "a :// b@c",
+        ] {
             assert_eq!(redact(text), text);
         }
     }

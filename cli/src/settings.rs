@@ -76,7 +76,11 @@ impl Settings {
     /// # Errors
     /// When the file cannot be read, or says something unknown.
     pub(crate) fn load(flags: &Global) -> anyhow::Result<Self> {
-        let file = match flags.config.clone().or_else(|| env("HAUL_CONFIG").map(PathBuf::from)) {
+        let file = match flags
+            .config
+            .clone()
+            .or_else(|| env("HAUL_CONFIG").map(PathBuf::from))
+        {
             Some(path) => read(&path)?,
             None if Path::new(FILE).exists() => read(Path::new(FILE))?,
             None => File::default(),
@@ -131,7 +135,11 @@ fn store(layers: &[Layer]) -> Option<String> {
         if layer.store.is_some() {
             return layer.store.clone();
         }
-        if layer.broker.as_ref().is_some_and(|broker| broker.starts_with("sqlite:")) {
+        if layer
+            .broker
+            .as_ref()
+            .is_some_and(|broker| broker.starts_with("sqlite:"))
+        {
             return None;
         }
         if layer.broker.is_some() {
@@ -156,9 +164,16 @@ fn parse(text: &str) -> Result<File, String> {
     toml::from_str(text).map_err(|error| {
         // Not the line itself, which may hold a password.
         let line = error.span().map_or(1, |span| {
-            text.get(..span.start).unwrap_or_default().matches('\n').count() + 1
+            text.get(..span.start)
+                .unwrap_or_default()
+                .matches('\n')
+                .count()
+                + 1
         });
-        format!("line {line}: {}", redact(error.message().trim()).replace('\n', "; "))
+        format!(
+            "line {line}: {}",
+            redact(error.message().trim()).replace('\n', "; ")
+        )
     })
 }
 
@@ -180,7 +195,10 @@ mod tests {
 
     #[test]
     fn a_flag_is_stronger_than_the_environment_and_that_than_the_file() {
-        let flags = Global { namespace: Some("flag".into()), ..Global::default() };
+        let flags = Global {
+            namespace: Some("flag".into()),
+            ..Global::default()
+        };
         let mut environment = layer(Some("amqp://env"), None);
         environment.namespace = Some("env".into());
         let file = file("broker = 'amqp://file'\nstore = 'redis://file'\nnamespace = 'file'");
@@ -192,7 +210,10 @@ mod tests {
 
     #[test]
     fn a_sqlite_broker_leaves_a_weaker_store_alone() {
-        let flags = Global { broker: Some("sqlite:x.db".into()), ..Global::default() };
+        let flags = Global {
+            broker: Some("sqlite:x.db".into()),
+            ..Global::default()
+        };
         let environment = layer(Some("amqp://env"), Some("redis://env"));
         let urls = Settings::merge(&flags, environment, File::default()).urls;
         assert_eq!(urls.store, None);
@@ -207,13 +228,19 @@ mod tests {
     #[test]
     fn an_unknown_key_is_named_with_its_line_and_without_its_value() {
         let error = parse("namespace = 'x'\nbrokr = 'amqp://me:secret@host'").unwrap_err();
-        assert!(error.contains("line 2") && error.contains("`brokr`"), "{error}");
+        assert!(
+            error.contains("line 2") && error.contains("`brokr`"),
+            "{error}"
+        );
         assert!(!error.contains("secret"), "{error}");
     }
 
     #[test]
     fn a_wrong_type_is_named_with_its_line_and_without_its_password() {
         let error = parse("\nworker = 'amqp://me:secret@host'").unwrap_err();
-        assert!(error.contains("line 2") && !error.contains("secret"), "{error}");
+        assert!(
+            error.contains("line 2") && !error.contains("secret"),
+            "{error}"
+        );
     }
 }

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 /// Measure the backends in use: rates and latencies, a JSON line each
 #[derive(Debug, Args)]
-pub struct BenchArgs {
+pub(crate) struct BenchArgs {
     #[command(subcommand)]
     workload: Workload,
 }
@@ -74,7 +74,11 @@ impl Figure {
         let seconds = took.as_secs_f64();
         Self {
             system: "haul",
-            backend: if backend.embedded { "sqlite" } else { "broker+store" },
+            backend: if backend.embedded {
+                "sqlite"
+            } else {
+                "broker+store"
+            },
             workload,
             jobs,
             seconds: round(seconds),
@@ -88,7 +92,9 @@ impl Figure {
         waits.sort_unstable();
         let at = |share: f64| {
             let place = (waits.len() as f64 * share) as usize;
-            waits.get(place).map(|wait| round(wait.as_secs_f64() * 1000.0))
+            waits
+                .get(place)
+                .map(|wait| round(wait.as_secs_f64() * 1000.0))
         };
         (self.p50_ms, self.p99_ms) = (at(0.50), at(0.99));
         self
@@ -105,12 +111,14 @@ fn round(number: f64) -> f64 {
 }
 
 /// Runs one workload.
-pub async fn run(args: &BenchArgs, backend: Backend) -> Result<()> {
+pub(crate) async fn run(args: &BenchArgs, backend: Backend) -> Result<()> {
     match args.workload {
         Workload::Drain { jobs, slots } => drain::run(backend, jobs, slots).await,
         Workload::Latency { rate, seconds } => latency::run(backend, rate, seconds).await,
-        Workload::Io { jobs, slots, wait_ms } => {
-            io::run(backend, jobs, slots, Duration::from_millis(wait_ms)).await
-        }
+        Workload::Io {
+            jobs,
+            slots,
+            wait_ms,
+        } => io::run(backend, jobs, slots, Duration::from_millis(wait_ms)).await,
     }
 }

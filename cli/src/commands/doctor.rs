@@ -71,14 +71,21 @@ pub(crate) async fn run(session: &Session, _args: DoctorArgs) -> anyhow::Result<
     let workers = producer.workers().await?;
     findings.push(waiting_without_worker(&producer, &workers).await?);
     print(session, urls, &findings, &workers)?;
-    if findings.iter().any(|finding| finding.level == Level::Broken) {
+    if findings
+        .iter()
+        .any(|finding| finding.level == Level::Broken)
+    {
         return Err(Exit::with(Code::Failed, "something is broken; see above"));
     }
     Ok(())
 }
 
 fn finding(level: Level, subject: &str, detail: String) -> Finding {
-    Finding { level, subject: subject.to_owned(), detail }
+    Finding {
+        level,
+        subject: subject.to_owned(),
+        detail,
+    }
 }
 
 /// Jobs that wait in a queue that no worker serves wait for ever.
@@ -90,14 +97,22 @@ async fn waiting_without_worker(
         .counts()
         .await?
         .into_iter()
-        .filter(|counts| !workers.iter().any(|worker| worker.queues.contains_key(&counts.queue)))
+        .filter(|counts| {
+            !workers
+                .iter()
+                .any(|worker| worker.queues.contains_key(&counts.queue))
+        })
         .filter_map(|counts| {
             let waiting = counts.states.get(&StateKind::Queued).copied().unwrap_or(0);
             (waiting > 0).then(|| format!("{} ({waiting})", counts.queue))
         })
         .collect();
     Ok(if unserved.is_empty() {
-        finding(Level::Fine, "workers", "every queue with waiting jobs has a worker".to_owned())
+        finding(
+            Level::Fine,
+            "workers",
+            "every queue with waiting jobs has a worker".to_owned(),
+        )
     } else {
         let queues = unserved.join(", ");
         let detail = format!(
@@ -118,18 +133,33 @@ fn print(
     if session.json {
         let findings = findings.iter().map(finding_view).collect();
         let workers = workers.iter().map(worker_view).collect();
-        return output::json(&Report { broker, store, findings, workers });
+        return output::json(&Report {
+            broker,
+            store,
+            findings,
+            workers,
+        });
     }
     output::line(format!("broker  {broker}\nstore   {store}\n"))?;
     for finding in findings {
-        let FindingView { level, subject, detail } = finding_view(finding);
+        let FindingView {
+            level,
+            subject,
+            detail,
+        } = finding_view(finding);
         output::line(format!("{level:<8} {subject}: {detail}"))?;
     }
-    output::line(format!("\n{} seen", crate::commands::job::count(workers.len(), "worker")))?;
+    output::line(format!(
+        "\n{} seen",
+        crate::commands::job::count(workers.len(), "worker")
+    ))?;
     let now = Timestamp::now();
     for worker in workers {
-        let queues: Vec<String> =
-            worker.queues.iter().map(|(queue, slots)| format!("{queue}={slots}")).collect();
+        let queues: Vec<String> = worker
+            .queues
+            .iter()
+            .map(|(queue, slots)| format!("{queue}={slots}"))
+            .collect();
         output::line(format!(
             "  {}  {} pid {}  up {}  {}",
             worker.id,
@@ -148,7 +178,11 @@ fn finding_view(finding: &Finding) -> FindingView<'_> {
         Level::Warning => "warning",
         Level::Broken => "broken",
     };
-    FindingView { level, subject: &finding.subject, detail: redact(&finding.detail) }
+    FindingView {
+        level,
+        subject: &finding.subject,
+        detail: redact(&finding.detail),
+    }
 }
 
 fn worker_view(worker: &WorkerInfo) -> WorkerView<'_> {
@@ -157,6 +191,10 @@ fn worker_view(worker: &WorkerInfo) -> WorkerView<'_> {
         host: &worker.host,
         pid: worker.pid,
         started_at: worker.started.to_string(),
-        queues: worker.queues.iter().map(|(queue, slots)| (&**queue, *slots)).collect(),
+        queues: worker
+            .queues
+            .iter()
+            .map(|(queue, slots)| (&**queue, *slots))
+            .collect(),
     }
 }

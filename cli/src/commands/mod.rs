@@ -26,7 +26,10 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
     let session = Session::new(&cli.global)?;
     let is_worker = matches!(cli.command, Command::Worker(_));
     let standard = if is_worker { "info" } else { "warn" };
-    log::start(session.settings.log.as_deref().unwrap_or(standard), is_worker)?;
+    log::start(
+        session.settings.log.as_deref().unwrap_or(standard),
+        is_worker,
+    )?;
     let result = dispatch(&session, cli.command).await;
     session.close().await;
     result

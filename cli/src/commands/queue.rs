@@ -74,16 +74,32 @@ async fn collect(producer: &Producer) -> anyhow::Result<Vec<QueueView>> {
     let counts = producer.counts().await?;
     let workers = producer.workers().await?;
     let mut names: BTreeSet<QueueName> = counts.iter().map(|one| one.queue.clone()).collect();
-    names.extend(workers.iter().flat_map(|worker| worker.queues.keys().cloned()));
+    names.extend(
+        workers
+            .iter()
+            .flat_map(|worker| worker.queues.keys().cloned()),
+    );
     let mut views = Vec::with_capacity(names.len());
     for queue in names {
         let found = counts.iter().find(|one| one.queue == queue);
-        let count = |state| found.and_then(|one| one.states.get(state)).copied().unwrap_or(0);
+        let count = |state| {
+            found
+                .and_then(|one| one.states.get(state))
+                .copied()
+                .unwrap_or(0)
+        };
         let facts = facts(producer, &queue).await?;
-        let slots = workers.iter().filter_map(|worker| worker.queues.get(&queue));
+        let slots = workers
+            .iter()
+            .filter_map(|worker| worker.queues.get(&queue));
         views.push(QueueView {
-            states: StateKind::ALL.iter().map(|state| (state.as_str(), count(state))).collect(),
-            ready: Lane::ALL.map(|lane| (lane.as_str(), facts.lanes[lane.index()].ready)).into(),
+            states: StateKind::ALL
+                .iter()
+                .map(|state| (state.as_str(), count(state)))
+                .collect(),
+            ready: Lane::ALL
+                .map(|lane| (lane.as_str(), facts.lanes[lane.index()].ready))
+                .into(),
             workers: slots.clone().count(),
             slots: slots.sum(),
             queue,
@@ -113,14 +129,28 @@ impl QueueView {
 
 fn table(queues: &[QueueView]) -> Table {
     let mut headings = vec![Cell::from("QUEUE"), Cell::from("READY c/h/n/l")];
-    headings.extend(StateKind::ALL.iter().map(|state| Cell::right(&state.as_str().to_uppercase())));
+    headings.extend(
+        StateKind::ALL
+            .iter()
+            .map(|state| Cell::right(&state.as_str().to_uppercase())),
+    );
     headings.extend([Cell::right("WORKERS"), Cell::right("SLOTS")]);
     let mut table = Table::new(headings);
     for queue in queues {
         let ready = Lane::ALL.map(|lane| queue.ready.get(lane.as_str()).map_or(0, |n| *n));
-        let mut row = vec![Cell::from(&*queue.queue), Cell::from(ready.map(|n| n.to_string()).join("/"))];
-        row.extend(StateKind::ALL.iter().map(|state| Cell::number(queue.count(*state))));
-        row.extend([Cell::number(queue.workers as u64), Cell::number(queue.slots.into())]);
+        let mut row = vec![
+            Cell::from(&*queue.queue),
+            Cell::from(ready.map(|n| n.to_string()).join("/")),
+        ];
+        row.extend(
+            StateKind::ALL
+                .iter()
+                .map(|state| Cell::number(queue.count(*state))),
+        );
+        row.extend([
+            Cell::number(queue.workers as u64),
+            Cell::number(queue.slots.into()),
+        ]);
         table.row(row);
     }
     table

@@ -53,7 +53,10 @@ impl FromStr for QueueSlots {
             }
             None => (text, None),
         };
-        Ok(Self(name.parse().map_err(|error| format!("{error}"))?, slots))
+        Ok(Self(
+            name.parse().map_err(|error| format!("{error}"))?,
+            slots,
+        ))
     }
 }
 
@@ -66,7 +69,11 @@ pub(crate) async fn run(session: &Session, args: WorkerArgs) -> anyhow::Result<(
     let mut queues = args.queues;
     if queues.is_empty() {
         let read = |text: &String| text.parse().map_err(|why| in_file("queues", &why));
-        queues = file.queues.iter().map(read).collect::<anyhow::Result<_>>()?;
+        queues = file
+            .queues
+            .iter()
+            .map(read)
+            .collect::<anyhow::Result<_>>()?;
     }
     if queues.is_empty() {
         queues.push(QueueSlots(QueueName::default_queue(), None));
@@ -83,7 +90,9 @@ pub(crate) async fn run(session: &Session, args: WorkerArgs) -> anyhow::Result<(
     } else {
         Shell::Refused
     };
-    let mut worker = Worker::connect(session.settings.urls.clone()).await?.builtins(shell);
+    let mut worker = Worker::connect(session.settings.urls.clone())
+        .await?
+        .builtins(shell);
     let standard = 2 * u32::try_from(cores()).unwrap_or(1);
     for QueueSlots(name, slots) in &queues {
         worker = worker.queue(&**name, slots.map_or(standard, NonZeroU32::get));
@@ -97,11 +106,7 @@ pub(crate) async fn run(session: &Session, args: WorkerArgs) -> anyhow::Result<(
     serve(session, worker, &queues).await
 }
 
-async fn serve(
-    session: &Session,
-    worker: Worker<()>,
-    queues: &[QueueSlots],
-) -> anyhow::Result<()> {
+async fn serve(session: &Session, worker: Worker<()>, queues: &[QueueSlots]) -> anyhow::Result<()> {
     let running = worker.start().await?;
     running.stop_on_signals();
     let names: Vec<&str> = queues.iter().map(|QueueSlots(name, _)| &**name).collect();

@@ -42,7 +42,10 @@ where
     for id in ids {
         let done = act(id.clone()).await?;
         if session.json {
-            output::json(&DoneView { id: &id, outcome: done.outcome })?;
+            output::json(&DoneView {
+                id: &id,
+                outcome: done.outcome,
+            })?;
         } else {
             output::line(format!("{id}  {}", done.words))?;
         }
@@ -56,5 +59,9 @@ where
 
 /// Nothing is known of the job.
 pub(super) fn not_found() -> Done {
-    Done { outcome: "not_found", words: "no such job is known".to_owned(), code: Some(Code::NotFound) }
+    Done {
+        outcome: "not_found",
+        words: "no such job is known".to_owned(),
+        code: Some(Code::NotFound),
+    }
 }

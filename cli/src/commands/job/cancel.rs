@@ -30,8 +30,15 @@ pub(crate) struct CancelArgs {
 /// When one cannot be cancelled.
 pub(super) async fn run(session: &Session, args: CancelArgs) -> anyhow::Result<()> {
     let producer = session.connect().await?;
-    let open: Vec<_> = StateKind::ALL.iter().copied().filter(|state| !state.is_terminal()).collect();
-    let ids = args.choice.settle(session, &producer, "cancel", &open).await?;
+    let open: Vec<_> = StateKind::ALL
+        .iter()
+        .copied()
+        .filter(|state| !state.is_terminal())
+        .collect();
+    let ids = args
+        .choice
+        .settle(session, &producer, "cancel", &open)
+        .await?;
     act::on_each(session, ids, |id| cancel(&producer, id)).await
 }
 
@@ -50,5 +57,9 @@ async fn cancel(producer: &Producer, id: JobId) -> anyhow::Result<Done> {
 }
 
 fn done(outcome: &'static str, words: &str) -> Done {
-    Done { outcome, words: words.to_owned(), code: None }
+    Done {
+        outcome,
+        words: words.to_owned(),
+        code: None,
+    }
 }

@@ -51,12 +51,17 @@ pub(super) async fn run(session: &Session, args: ListArgs) -> anyhow::Result<()>
     let mut after = args.after;
     let mut rows = Vec::new();
     while left > 0 {
-        let page = PageRequest { limit: left.min(PAGE), after: after.take() };
+        let page = PageRequest {
+            limit: left.min(PAGE),
+            after: after.take(),
+        };
         let Listing { records, next } = producer.list(&filter, page).await?;
         left = left.saturating_sub(records.len());
         after = next;
         if session.json {
-            records.iter().try_for_each(|record| output::json(&JobView::from(record)))?;
+            records
+                .iter()
+                .try_for_each(|record| output::json(&JobView::from(record)))?;
         } else {
             let now = producer.backend().store.now();
             rows.extend(records.iter().map(|record| row(record, now)));

@@ -72,8 +72,16 @@ mod tests {
 
     #[test]
     fn an_age_has_its_two_largest_units() {
-        let cases = [(0, "0ms"), (750, "750ms"), (8_250, "8.2s"), (754_000, "12m34s")];
-        for (ms, text) in cases.into_iter().chain([(5_400_000, "1h30m"), (90_000_000, "1d01h")]) {
+        let cases = [
+            (0, "0ms"),
+            (750, "750ms"),
+            (8_250, "8.2s"),
+            (754_000, "12m34s"),
+        ];
+        for (ms, text) in cases
+            .into_iter()
+            .chain([(5_400_000, "1h30m"), (90_000_000, "1d01h")])
+        {
             assert_eq!(age(Duration::from_millis(ms)), text);
         }
     }

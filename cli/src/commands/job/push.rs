@@ -33,7 +33,12 @@ pub(crate) struct PushArgs {
     /// The task's name, such as email.send
     task: TaskName,
     /// Its arguments: JSON, @FILE, or - for stdin
-    #[arg(long, value_name = "JSON|@FILE|-", default_value = "null", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "JSON|@FILE|-",
+        default_value = "null",
+        allow_hyphen_values = true
+    )]
     args: String,
     /// The queue
     #[arg(long, value_name = "NAME", default_value = "default")]
@@ -119,7 +124,9 @@ pub(super) async fn run(session: &Session, args: PushArgs) -> anyhow::Result<()>
     };
     let Submitted { id, existing } = answer?;
     if let Some(state) = existing {
-        session.say(format!("haul: job {id} was submitted before and is {state}"));
+        session.say(format!(
+            "haul: job {id} was submitted before and is {state}"
+        ));
     }
     match wait {
         Some(limit) => {
@@ -152,7 +159,11 @@ fn submission(producer: &Producer, args: PushArgs, body: Json) -> Submission {
     spec.tags = args.tags;
     spec.batch = args.batch;
     let due = args.at.or_else(|| args.delay.map(|wait| now + wait));
-    Submission { spec, due, chosen_id }
+    Submission {
+        spec,
+        due,
+        chosen_id,
+    }
 }
 
 /// Reads the arguments from where they are, and checks that they are JSON.

@@ -29,15 +29,20 @@ pub(crate) struct RetryArgs {
 /// When one cannot be.
 pub(super) async fn run(session: &Session, args: RetryArgs) -> anyhow::Result<()> {
     let producer = session.connect().await?;
-    let ids = args.choice.settle(session, &producer, "retry", &[StateKind::Dead]).await?;
+    let ids = args
+        .choice
+        .settle(session, &producer, "retry", &[StateKind::Dead])
+        .await?;
     act::on_each(session, ids, |id| retry(&producer, id)).await
 }
 
 async fn retry(producer: &Producer, id: JobId) -> anyhow::Result<Done> {
     Ok(match producer.retry(&id).await? {
-        RedriveOutcome::Queued => {
-            Done { outcome: "queued", words: "queued again".to_owned(), code: None }
-        }
+        RedriveOutcome::Queued => Done {
+            outcome: "queued",
+            words: "queued again".to_owned(),
+            code: None,
+        },
         RedriveOutcome::NotEnded(state) => Done {
             outcome: state.as_str(),
             words: format!("cannot be retried: it is {state}, neither dead nor cancelled"),

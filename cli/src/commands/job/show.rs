@@ -47,7 +47,9 @@ async fn find(producer: &Producer, id: &JobId) -> anyhow::Result<Record> {
     producer.find(id).await?.ok_or_else(|| {
         Exit::with(
             Code::NotFound,
-            format!("no job {id} is known: never submitted here, or forgotten since; see haul job list"),
+            format!(
+                "no job {id} is known: never submitted here, or forgotten since; see haul job list"
+            ),
         )
     })
 }
@@ -65,21 +67,51 @@ fn describe(record: &Record, now: Timestamp) -> Vec<String> {
     let moment = |time: Timestamp| format!("{time}  ({})", relative(time, now));
     let optional = |time: Option<Timestamp>| time.map(moment).unwrap_or_default();
     fact("queue", format!("{}, lane {}", spec.queue, spec.lane));
-    fact("attempt", format!("{} of {}, then {}", life.attempt, spec.max_attempts, spec.backoff));
-    fact("batch", spec.batch.as_ref().map(ToString::to_string).unwrap_or_default());
-    fact("tags", spec.tags.iter().map(|tag| &**tag).collect::<Vec<_>>().join(", "));
+    fact(
+        "attempt",
+        format!(
+            "{} of {}, then {}",
+            life.attempt, spec.max_attempts, spec.backoff
+        ),
+    );
+    fact(
+        "batch",
+        spec.batch
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+    );
+    fact(
+        "tags",
+        spec.tags
+            .iter()
+            .map(|tag| &**tag)
+            .collect::<Vec<_>>()
+            .join(", "),
+    );
     fact("created", moment(record.created));
     fact("due", optional(life.state.due()));
     fact("started", optional(life.started));
     fact("finished", optional(life.state.finished()));
-    fact("timeout", spec.timeout.map(show_duration).unwrap_or_default());
+    fact(
+        "timeout",
+        spec.timeout.map(show_duration).unwrap_or_default(),
+    );
     fact("deadline", optional(spec.deadline));
     fact("args", spec.args.get().to_owned());
     fact("progress", progress(record));
-    fact("result", result(record).map(|json| json.get().to_owned()).unwrap_or_default());
+    fact(
+        "result",
+        result(record)
+            .map(|json| json.get().to_owned())
+            .unwrap_or_default(),
+    );
     fact("error", indented(life.error.as_deref().unwrap_or_default()));
     if let Some(raw) = &record.raw {
-        fact("body", format!("{} unreadable bytes; --json has them in base64", raw.len()));
+        fact(
+            "body",
+            format!("{} unreadable bytes; --json has them in base64", raw.len()),
+        );
     }
     lines.extend(attempts(record).iter().flat_map(attempt));
     lines
@@ -106,16 +138,26 @@ fn relative(time: Timestamp, now: Timestamp) -> String {
 }
 
 fn progress(record: &Record) -> String {
-    record.progress.as_ref().map_or_else(String::new, |progress| {
-        format!("{}/{} {}", progress.done, progress.total, progress.message).trim_end().to_owned()
-    })
+    record
+        .progress
+        .as_ref()
+        .map_or_else(String::new, |progress| {
+            format!("{}/{} {}", progress.done, progress.total, progress.message)
+                .trim_end()
+                .to_owned()
+        })
 }
 
 fn attempt(attempt: &AttemptView<'_>) -> Vec<String> {
-    let outcome = attempt.outcome.map_or("running", |outcome| outcome.as_str());
+    let outcome = attempt
+        .outcome
+        .map_or("running", |outcome| outcome.as_str());
     let mut lines = vec![
         String::new(),
-        format!("  #{:<8} {outcome}, worker {}", attempt.number, attempt.worker),
+        format!(
+            "  #{:<8} {outcome}, worker {}",
+            attempt.number, attempt.worker
+        ),
         format!(
             "            {} to {}",
             attempt.started_at,
@@ -125,7 +167,12 @@ fn attempt(attempt: &AttemptView<'_>) -> Vec<String> {
     if let Some(error) = attempt.error {
         lines.push(format!("  error     {}", indented(error)));
     }
-    lines.extend(attempt.log.lines().map(|line| format!("    | {}", printable(line))));
+    lines.extend(
+        attempt
+            .log
+            .lines()
+            .map(|line| format!("    | {}", printable(line))),
+    );
     lines
 }
 
@@ -137,5 +184,13 @@ fn indented(text: &str) -> String {
 
 /// Nothing in a log may move the cursor of whoever looks at it.
 fn printable(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+    line.chars()
+        .map(|c| {
+            if c.is_control() && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
 }

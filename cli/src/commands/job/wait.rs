@@ -50,7 +50,11 @@ pub(super) async fn run(session: &Session, args: WaitArgs) -> anyhow::Result<()>
     let began = tokio::time::Instant::now();
     let wait = |id| {
         let producer = &producer;
-        async move { producer.wait(id, limit.saturating_sub(began.elapsed())).await }
+        async move {
+            producer
+                .wait(id, limit.saturating_sub(began.elapsed()))
+                .await
+        }
     };
     let mut ended = stream::iter(&args.ids).map(wait).buffered(WAITS_AT_ONCE);
     let mut worst = None;
@@ -117,8 +121,16 @@ fn unsuccessful(record: &Record) -> Option<Code> {
 }
 
 fn complaint(record: &Record) -> String {
-    let error = record.life.error.as_deref().unwrap_or("no error was recorded");
-    format!("haul: job {} is {}: {error}", record.spec.id, state_words(record))
+    let error = record
+        .life
+        .error
+        .as_deref()
+        .unwrap_or("no error was recorded");
+    format!(
+        "haul: job {} is {}: {error}",
+        record.spec.id,
+        state_words(record)
+    )
 }
 
 /// The worst news decides: unknown, then not in time, then not successful.

@@ -28,13 +28,21 @@ pub(super) struct Display {
 impl Display {
     /// A display, or nothing where none is wanted.
     pub(super) fn new(wanted: bool, total: Option<usize>) -> anyhow::Result<Self> {
-        let bar = if wanted { Some(ProgressBar::new_spinner()) } else { None };
+        let bar = if wanted {
+            Some(ProgressBar::new_spinner())
+        } else {
+            None
+        };
         if let Some(bar) = &bar {
             bar.set_style(ProgressStyle::with_template(UNKNOWN)?);
             bar.enable_steady_tick(Duration::from_millis(200));
             screen::show(bar.clone());
         }
-        let display = Self { bar, began: Instant::now(), waiting: [0; 2] };
+        let display = Self {
+            bar,
+            began: Instant::now(),
+            waiting: [0; 2],
+        };
         if let Some(total) = total {
             display.expect(total)?;
         }
@@ -49,8 +57,13 @@ impl Display {
     /// It is known now how many there are.
     pub(super) fn expect(&self, total: usize) -> anyhow::Result<()> {
         if let Some(bar) = &self.bar {
-            let bar_colour = if has_colour(&io::stderr()) { ".green" } else { "" };
-            let known = format!("[{{bar:28{bar_colour}}}] {{percent:>3}}%  {{pos}}/{{len}}  {{msg}}");
+            let bar_colour = if has_colour(&io::stderr()) {
+                ".green"
+            } else {
+                ""
+            };
+            let known =
+                format!("[{{bar:28{bar_colour}}}] {{percent:>3}}%  {{pos}}/{{len}}  {{msg}}");
             bar.set_style(ProgressStyle::with_template(&known)?.progress_chars("=> "));
             bar.set_length(total as u64);
         }
@@ -59,7 +72,12 @@ impl Display {
 
     /// What the store counted in the run's queue.
     pub(super) fn count(&mut self, counts: Option<&QueueCounts>) {
-        let of = |state| counts.and_then(|it| it.states.get(&state)).copied().unwrap_or(0);
+        let of = |state| {
+            counts
+                .and_then(|it| it.states.get(&state))
+                .copied()
+                .unwrap_or(0)
+        };
         self.waiting = [of(StateKind::Running), of(StateKind::Retrying)];
     }
 
@@ -82,7 +100,10 @@ impl Display {
             words.push(format!("{:.1}/s", done as f64 / elapsed.as_secs_f64()));
             if let Some(left) = left.filter(|left| *left > 0) {
                 let time = elapsed.mul_f64(left as f64 / done as f64);
-                words.push(format!("{} left", age(Duration::from_secs(time.as_secs().max(1)))));
+                words.push(format!(
+                    "{} left",
+                    age(Duration::from_secs(time.as_secs().max(1)))
+                ));
             }
         }
         bar.set_message(words.join(" · "));

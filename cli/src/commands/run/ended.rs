@@ -21,11 +21,17 @@ struct ItemView<'a> {
 /// anything.
 pub(super) fn show(record: &Record, item: &str, json: bool) -> anyhow::Result<()> {
     if json {
-        return output::json(&ItemView { item, job: record.into() });
+        return output::json(&ItemView {
+            item,
+            job: record.into(),
+        });
     }
     let State::Succeeded { result, .. } = &record.life.state else {
         // Of a failed attempt there is its log: both streams, line by line.
-        let log = record.attempts.last().map_or("", |attempt| attempt.log.trim_end());
+        let log = record
+            .attempts
+            .last()
+            .map_or("", |attempt| attempt.log.trim_end());
         if !log.is_empty() {
             screen::talk(log);
         }
@@ -36,7 +42,9 @@ pub(super) fn show(record: &Record, item: &str, json: bool) -> anyhow::Result<()
         screen::talk(output.stderr.trim_end());
     }
     if output.stdout.len() + 4 > STDOUT_BYTES_MAX {
-        screen::talk(&format!("haul: `{item}` printed more than 64 KiB; this is the end of it"));
+        screen::talk(&format!(
+            "haul: `{item}` printed more than 64 KiB; this is the end of it"
+        ));
     }
     output::text(&output.stdout)
 }

@@ -2,11 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
-use futures_util::{
-    StreamExt,
-    future::BoxFuture,
-    stream::FuturesUnordered,
-};
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use haul_common::job::{Reason, Record};
 use haul_producer::{JobId, Producer, WaitError};
 use haul_worker::{RunError, Running, Shell, Worker};
@@ -141,8 +137,16 @@ impl<'s> Follow<'s> {
         self.taken += items.len();
         for taken in self.intake.submit(&self.producer, items).await? {
             match taken {
-                Taken::Open { id, item, was_running } => {
-                    self.follow(Open { id, item, was_running });
+                Taken::Open {
+                    id,
+                    item,
+                    was_running,
+                } => {
+                    self.follow(Open {
+                        id,
+                        item,
+                        was_running,
+                    });
                 }
                 Taken::DoneBefore => self.tally.done_before += 1,
                 Taken::Refused { item, error } => self.tally.refuse(&item, &error),
@@ -168,7 +172,10 @@ impl<'s> Follow<'s> {
         // Its worker was a process that is gone: that is no fault of the item.
         if open.was_running && record.life.state.reason() == Some(Reason::Crashed) {
             self.producer.retry(&open.id).await?;
-            self.follow(Open { was_running: false, ..open });
+            self.follow(Open {
+                was_running: false,
+                ..open
+            });
             return Ok(());
         }
         self.tally.add(&record, &open.item);
@@ -185,7 +192,8 @@ impl<'s> Follow<'s> {
         }
         if let Ok(counts) = self.producer.counts().await {
             let queue = &self.intake.identity.queue;
-            self.display.count(counts.iter().find(|counts| counts.queue == *queue));
+            self.display
+                .count(counts.iter().find(|counts| counts.queue == *queue));
         }
         self.display.draw(&self.tally, self.source.total);
     }
@@ -216,8 +224,14 @@ impl<'s> Follow<'s> {
         self.display.finish();
         let left = self.sweep().await?;
         self.tally.tell(self.session, &self.intake.identity.batch);
-        let left = if left > 0 { format!("{left} submitted items are left") } else { "interrupted".to_owned() };
-        talk(&format!("haul: {left}; go on with the same command and --resume"));
+        let left = if left > 0 {
+            format!("{left} submitted items are left")
+        } else {
+            "interrupted".to_owned()
+        };
+        talk(&format!(
+            "haul: {left}; go on with the same command and --resume"
+        ));
         Err(Exit::silent(code))
     }
 
@@ -240,7 +254,10 @@ struct Signals {
 impl Signals {
     fn new() -> std::io::Result<Self> {
         let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
     /// Which exit code the next one asks for.

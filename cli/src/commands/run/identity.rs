@@ -9,7 +9,9 @@
 use std::collections::HashMap;
 
 use haul_common::job::NameError;
-use haul_producer::{BatchId, Filter, JobId, Listing, PageRequest, Producer, QueueName, Tag, Timestamp};
+use haul_producer::{
+    BatchId, Filter, JobId, Listing, PageRequest, Producer, QueueName, Tag, Timestamp,
+};
 use sha2::{Digest, Sha256};
 
 /// What a run and its jobs are called.
@@ -45,14 +47,24 @@ impl Identity {
         let words = command.iter().map(String::as_str).chain([cwd]);
         let hash = format!("{:032x}", digest(words))[..8].to_owned();
         let tag: Tag = format!("run:{hash}").parse()?;
-        let last = if resume { newest(producer, &tag).await? } else { None };
+        let last = if resume {
+            newest(producer, &tag).await?
+        } else {
+            None
+        };
         let is_resumed = last.is_some();
-        let name = last.unwrap_or_else(|| format!("{PREFIX}{hash}-{}", Timestamp::now().as_millis()));
+        let name =
+            last.unwrap_or_else(|| format!("{PREFIX}{hash}-{}", Timestamp::now().as_millis()));
         Ok((Self::named(&name, tag)?, is_resumed))
     }
 
     fn named(name: &str, tag: Tag) -> Result<Self, NameError> {
-        Ok(Self { batch: name.parse()?, queue: name.parse()?, tag, seen: HashMap::new() })
+        Ok(Self {
+            batch: name.parse()?,
+            queue: name.parse()?,
+            tag,
+            seen: HashMap::new(),
+        })
     }
 
     /// The id of the job for this item, which is the next in line.
@@ -67,7 +79,10 @@ impl Identity {
 }
 
 async fn newest(producer: &Producer, tag: &Tag) -> anyhow::Result<Option<String>> {
-    let filter = Filter { tags: vec![tag.clone()], ..Filter::default() };
+    let filter = Filter {
+        tags: vec![tag.clone()],
+        ..Filter::default()
+    };
     let mut after = None;
     loop {
         let page = PageRequest { limit: 1, after };

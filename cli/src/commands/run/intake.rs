@@ -58,13 +58,19 @@ impl Intake {
         producer: &Producer,
         items: Vec<String>,
     ) -> anyhow::Result<Vec<Taken>> {
-        let jobs = items.iter().map(|item| self.job(item)).collect::<anyhow::Result<_>>()?;
+        let jobs = items
+            .iter()
+            .map(|item| self.job(item))
+            .collect::<anyhow::Result<_>>()?;
         let answers = producer.submit_all(jobs).await;
         let mut taken = Vec::with_capacity(items.len());
         for (item, answer) in items.into_iter().zip(answers) {
             taken.push(match answer {
                 Ok(submitted) => reopen(producer, item, submitted).await?,
-                Err(error) => Taken::Refused { item, error: error.to_string() },
+                Err(error) => Taken::Refused {
+                    item,
+                    error: error.to_string(),
+                },
             });
         }
         Ok(taken)
@@ -78,7 +84,11 @@ impl Intake {
             env: std::collections::BTreeMap::new(),
             cwd: Some(self.cwd.clone()),
         };
-        let mut spec = Spec::new(ShellRun::NAME.parse()?, self.identity.queue.clone(), json(&args)?);
+        let mut spec = Spec::new(
+            ShellRun::NAME.parse()?,
+            self.identity.queue.clone(),
+            json(&args)?,
+        );
         spec.id = self.identity.job(item)?;
         spec.batch = Some(self.identity.batch.clone());
         spec.tags = vec![self.identity.tag.clone()];
@@ -86,7 +96,11 @@ impl Intake {
         spec.backoff = Backoff::exponential(SECOND, 2.0, SECOND * 60)?;
         spec.timeout = self.timeout;
         spec.retention = Some(RETENTION);
-        Ok(Submission { spec, due: None, chosen_id: self.is_resumed })
+        Ok(Submission {
+            spec,
+            due: None,
+            chosen_id: self.is_resumed,
+        })
     }
 }
 
@@ -97,22 +111,31 @@ async fn reopen(producer: &Producer, item: String, job: Submitted) -> anyhow::Re
     match existing {
         Some(StateKind::Succeeded) => Ok(Taken::DoneBefore),
         Some(StateKind::Dead | StateKind::Cancelled) => match producer.retry(&id).await? {
-            RedriveOutcome::Queued | RedriveOutcome::NotEnded(_) => {
-                Ok(Taken::Open { id, item, was_running })
-            }
+            RedriveOutcome::Queued | RedriveOutcome::NotEnded(_) => Ok(Taken::Open {
+                id,
+                item,
+                was_running,
+            }),
             outcome => {
                 let error = format!("the job of an earlier run cannot be retried: {outcome:?}");
                 Ok(Taken::Refused { item, error })
             }
         },
-        _ => Ok(Taken::Open { id, item, was_running }),
+        _ => Ok(Taken::Open {
+            id,
+            item,
+            was_running,
+        }),
     }
 }
 
 /// The command for an item: in the place of every `{}`, or at the end.
 fn fill(command: &[String], item: &str) -> Vec<String> {
     let has_place = command.iter().any(|word| word.contains("{}"));
-    let mut words: Vec<String> = command.iter().map(|word| word.replace("{}", item)).collect();
+    let mut words: Vec<String> = command
+        .iter()
+        .map(|word| word.replace("{}", item))
+        .collect();
     if !has_place {
         words.push(item.to_owned());
     }

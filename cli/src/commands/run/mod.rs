@@ -77,7 +77,9 @@ pub(crate) async fn run(session: &Session, args: RunArgs) -> anyhow::Result<()> 
     }
     let source = Source::open(items, args.files.as_deref())?;
     let cwd = std::env::current_dir()?;
-    let cwd = cwd.to_str().ok_or_else(|| Exit::usage("this directory's name is not UTF-8"))?;
+    let cwd = cwd
+        .to_str()
+        .ok_or_else(|| Exit::usage("this directory's name is not UTF-8"))?;
     let slots = args.jobs.map_or_else(cores, |jobs| jobs.get() as usize);
     let producer = session.connect().await?;
     let (identity, is_resumed) = Identity::settle(&producer, &command, cwd, args.resume).await?;
@@ -92,7 +94,10 @@ pub(crate) async fn run(session: &Session, args: RunArgs) -> anyhow::Result<()> 
         timeout: args.timeout,
         is_resumed,
     };
-    Follow::start(session, producer, intake, source, slots).await?.run().await
+    Follow::start(session, producer, intake, source, slots)
+        .await?
+        .run()
+        .await
 }
 
 /// Divides at `:::`.

@@ -29,16 +29,20 @@ impl Source {
     /// When two of them are given, or the pattern is none.
     pub(super) fn open(words: Option<Vec<String>>, files: Option<&str>) -> anyhow::Result<Self> {
         match (words, files) {
-            (Some(_), Some(_)) => {
-                Err(Exit::usage("give items either behind `:::` or by --files, not both"))
-            }
+            (Some(_), Some(_)) => Err(Exit::usage(
+                "give items either behind `:::` or by --files, not both",
+            )),
             (Some(words), None) => Ok(Self::of(words)),
             (None, Some(pattern)) => Ok(Self::of(expand(pattern)?)),
             (None, None) => {
                 if io::stdin().is_terminal() && screen::is_watched() {
-                    screen::talk("haul: reading items from the terminal, one on a line; end with Ctrl-D");
+                    screen::talk(
+                        "haul: reading items from the terminal, one on a line; end with Ctrl-D",
+                    );
                 }
-                let lines = io::stdin().lines().filter(|line| !matches!(line, Ok(text) if text.is_empty()));
+                let lines = io::BufReader::new(io::stdin())
+                    .lines()
+                    .filter(|line| !matches!(line, Ok(text) if text.is_empty()));
                 Ok(Self::read(None, lines))
             }
         }
@@ -62,7 +66,11 @@ impl Source {
                 }
             }
         });
-        Self { total, items, is_over: false }
+        Self {
+            total,
+            items,
+            is_over: false,
+        }
     }
 
     /// What is there, at most `limit` items; nothing at the end. Loses nothing when dropped.

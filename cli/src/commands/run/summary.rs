@@ -55,7 +55,10 @@ impl Tally {
             _ => {
                 self.dead += 1;
                 let error = record.life.error.as_deref().unwrap_or_default();
-                self.name(item, format!("{}: {}", state_words(record), first_line(error, 200)));
+                self.name(
+                    item,
+                    format!("{}: {}", state_words(record), first_line(error, 200)),
+                );
             }
         }
     }
@@ -92,7 +95,11 @@ impl Tally {
             (self.cancelled, "cancelled"),
             (self.refused, "not submitted"),
         ];
-        words.extend(more.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")));
+        words.extend(
+            more.iter()
+                .filter(|(n, _)| *n > 0)
+                .map(|(n, what)| format!("{n} {what}")),
+        );
         let wall = Duration::from_millis(self.began.elapsed().as_millis().try_into().unwrap_or(0));
         session.say(format!("haul: {} in {}", words.join(", "), age(wall)));
         for (item, error) in &self.failed {
@@ -103,7 +110,9 @@ impl Tally {
             session.say(format!("  failed  and {unnamed} more"));
         }
         if self.unsuccessful() > 0 {
-            session.say(format!("  next    haul job list batch:{batch} state:dead,cancelled"));
+            session.say(format!(
+                "  next    haul job list batch:{batch} state:dead,cancelled"
+            ));
             session.say("          or the same command with --resume, to try these again");
         }
     }
