@@ -59,7 +59,7 @@ pub(crate) struct Global {
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
     /// Log this much to stderr: error, warn, info, debug, trace, or directives such as
-    /// haul_worker=debug [env: HAUL_LOG] [default: info for a worker, else warn]
+    /// haul_worker=debug [env: HAUL_LOG] [default: info for a worker, else warn; error with --quiet]
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
 }

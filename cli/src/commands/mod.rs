@@ -25,7 +25,11 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
     }
     let session = Session::new(&cli.global)?;
     let is_worker = matches!(cli.command, Command::Worker(_));
-    let standard = if is_worker { "info" } else { "warn" };
+    let standard = match (cli.global.quiet, is_worker) {
+        (true, _) => "error",
+        (false, true) => "info",
+        (false, false) => "warn",
+    };
     log::start(
         session.settings.log.as_deref().unwrap_or(standard),
         is_worker,

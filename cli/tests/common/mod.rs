@@ -16,41 +16,41 @@ use nix::{
 use serde_json::Value;
 
 /// Nothing here takes this long.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A working directory with an empty `haul.db` to be.
-pub struct Place {
+pub(crate) struct Place {
     dir: tempfile::TempDir,
 }
 
 /// What a command left behind.
 #[derive(Debug)]
-pub struct Ran {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
         }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_haul"));
         command
             .args(args)
@@ -70,12 +70,12 @@ impl Place {
     }
 
     /// Runs a command to its end.
-    pub fn haul(&self, args: &[&str]) -> Ran {
+    pub(crate) fn haul(&self, args: &[&str]) -> Ran {
         ran(self.command(args).output().unwrap())
     }
 
     /// Runs a command to its end, with this on its stdin.
-    pub fn haul_with(&self, stdin: &str, args: &[&str]) -> Ran {
+    pub(crate) fn haul_with(&self, stdin: &str, args: &[&str]) -> Ran {
         let mut child = self.command(args).stdin(Stdio::piped()).spawn().unwrap();
         // Gone when it does not want to read.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
@@ -83,24 +83,24 @@ impl Place {
     }
 
     /// Runs a command that must succeed; its stdout.
-    pub fn ok(&self, args: &[&str]) -> String {
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
         let ran = self.haul(args);
         assert_eq!(ran.code, Some(0), "haul {args:?}: {ran:?}");
         ran.stdout.trim_end().to_owned()
     }
 
     /// Runs a command that must succeed; its stdout as JSON.
-    pub fn json(&self, args: &[&str]) -> Value {
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
         serde_json::from_str(&self.ok(args)).unwrap()
     }
 
     /// The job's record.
-    pub fn show(&self, id: &str) -> Value {
+    pub(crate) fn show(&self, id: &str) -> Value {
         self.json(&["job", "show", id, "--json"])
     }
 
     /// A worker that is ready.
-    pub fn worker(&self, args: &[&str]) -> Worker {
+    pub(crate) fn worker(&self, args: &[&str]) -> Worker {
         let args: Vec<&str> = ["worker"].iter().chain(args).copied().collect();
         let mut child = self.command(&args).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -119,7 +119,7 @@ fn ran(output: Output) -> Ran {
 }
 
 /// A running `haul worker`; killed when dropped.
-pub struct Worker {
+pub(crate) struct Worker {
     child: Child,
 }
 
@@ -130,12 +130,12 @@ impl Worker {
         thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         send(&self.child, signal);
     }
 
     /// Its exit code, once it has ended.
-    pub fn ended(mut self) -> Option<i32> {
+    pub(crate) fn ended(mut self) -> Option<i32> {
         wait(&mut self.child)
     }
 }
@@ -148,7 +148,7 @@ impl Drop for Worker {
 }
 
 /// Reads until a line contains `word`.
-pub fn await_line(from: &mut impl BufRead, word: &str) {
+pub(crate) fn await_line(from: &mut impl BufRead, word: &str) {
     let mut line = String::new();
     while !line.contains(word) {
         line.clear();
@@ -160,12 +160,12 @@ pub fn await_line(from: &mut impl BufRead, word: &str) {
     }
 }
 
-pub fn send(child: &Child, signal: Signal) {
+pub(crate) fn send(child: &Child, signal: Signal) {
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
 }
 
 /// The exit code of a child that ends soon.
-pub fn wait(child: &mut Child) -> Option<i32> {
+pub(crate) fn wait(child: &mut Child) -> Option<i32> {
     let mut code = None;
     eventually("the process ends", || {
         let status = child.try_wait().unwrap();
@@ -176,7 +176,7 @@ pub fn wait(child: &mut Child) -> Option<i32> {
 }
 
 /// Waits until `holds`, and fails the test if it does not within [`PATIENCE`].
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
