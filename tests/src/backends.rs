@@ -288,8 +288,7 @@ fn clean_up(work: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let limit = tokio::time::timeout(Duration::from_secs(20), work);
-        runtime.block_on(limit)?
+        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), work).await? })
     });
     let _: Result<anyhow::Result<()>, _> = thread.join();
 }

@@ -1,5 +1,7 @@
 //! Every claim over every adapter. What a claim says is in `haul_tests::conformance`.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 use haul_tests::backends;
 
 /// One module of tests: these claims, over this backend.
@@ -39,6 +41,8 @@ macro_rules! brokers {
                 a_bulk_of_5000_is_accepted_in_order,
                 publishers_do_not_disturb_each_other,
                 an_empty_batch_is_answered,
+            },
+            facts::{
                 declaring_twice_changes_nothing,
                 facts_tell_what_waits_and_who_consumes,
                 dead_letters_are_kept_and_counted,
@@ -92,6 +96,7 @@ macro_rules! stores {
                 applying_twice_changes_once,
                 a_step_of_an_unknown_job_is_missing,
                 an_attempt_keeps_its_log,
+                the_log_of_a_lost_attempt_stays,
                 the_history_of_attempts_is_bounded,
                 a_thousand_changes_at_once_each_get_their_answer,
             },

@@ -62,6 +62,7 @@ impl Place {
             "HAUL_NAMESPACE",
             "HAUL_CONFIG",
             "HAUL_LOG",
+            "COLUMNS",
         ] {
             command.env_remove(variable);
         }

@@ -5,7 +5,7 @@
 //! confirms. The task takes whatever waits, of however many callers, publishes it pipelined, waits
 //! for the whole window, and judges it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lapin::{
@@ -40,7 +40,7 @@ const FINISH: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Publisher {
     // Unbounded: it holds no more than what the callers, who wait, had in their hands.
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<Vec<Order>>,
     finished: mpsc::Sender<()>,
 }
 
@@ -73,28 +73,26 @@ impl Publisher {
     /// Publishes all and says of each what became of it.
     pub(super) async fn publish(&self, batch: Vec<Publication>) -> Vec<Confirm> {
         let gone = || Confirm::Refused("the publisher is closed".to_owned());
-        // The whole batch is in line before anything is waited for.
-        let answers: Vec<_> = batch
+        // The whole batch is in line at once: in parts, its first would go out in a window alone.
+        let (orders, answers): (Vec<_>, Vec<_>) = batch
             .into_iter()
             .map(|publication| {
                 let (answer, wait) = oneshot::channel();
-                self.orders
-                    .send(Order {
-                        publication,
-                        answer,
-                    })
-                    .is_ok()
-                    .then_some(wait)
+                let order = Order {
+                    publication,
+                    answer,
+                };
+                (order, wait)
             })
-            .collect();
+            .unzip();
+        if self.orders.send(orders).is_err() {
+            return answers.iter().map(|_| gone()).collect();
+        }
         let mut confirms = Vec::with_capacity(answers.len());
         for answer in answers {
-            confirms.push(match answer {
-                Some(wait) => wait.await.unwrap_or_else(|_| {
-                    Confirm::Unknown("the publisher stopped in between".to_owned())
-                }),
-                None => gone(),
-            });
+            confirms.push(answer.await.unwrap_or_else(|_| {
+                Confirm::Unknown("the publisher stopped in between".to_owned())
+            }));
         }
         confirms
     }
@@ -142,31 +140,35 @@ struct Parcel {
 impl Task {
     async fn run(
         mut self,
-        mut orders: mpsc::UnboundedReceiver<Order>,
+        mut orders: mpsc::UnboundedReceiver<Vec<Order>>,
         mut stopped: mpsc::Receiver<()>,
     ) {
-        let mut waiting = Vec::with_capacity(WINDOW);
+        let mut waiting = VecDeque::new();
         loop {
-            let taken = tokio::select! {
+            let batch = tokio::select! {
                 biased;
-                taken = orders.recv_many(&mut waiting, WINDOW) => taken,
+                batch = orders.recv() => batch,
                 _ = stopped.recv() => {
                     orders.close();
                     continue;
                 }
             };
-            if taken == 0 {
-                break;
-            }
+            let Some(batch) = batch else { break };
+            waiting.extend(batch);
             while !waiting.is_empty() {
-                let rest = waiting.split_off(window_of(&waiting));
-                let window = std::mem::replace(&mut waiting, rest);
+                // Whoever came meanwhile shares the window.
+                while waiting.len() < WINDOW
+                    && let Ok(more) = orders.try_recv()
+                {
+                    waiting.extend(more);
+                }
+                let window = waiting.drain(..window_of(&waiting)).collect();
                 if let Went::Away(why) = self.send(window).await {
                     // None of these was sent, which is certain. Letting each window find out for
                     // itself would make the last caller wait many deadlines.
                     waiting.drain(..).for_each(|order| order.refuse(&why));
-                    while let Ok(order) = orders.try_recv() {
-                        order.refuse(&why);
+                    while let Ok(more) = orders.try_recv() {
+                        more.into_iter().for_each(|order| order.refuse(&why));
                     }
                 }
             }
@@ -252,9 +254,9 @@ impl Task {
 }
 
 /// How many of the orders make one window: at least one.
-fn window_of(orders: &[Order]) -> usize {
+fn window_of(orders: &VecDeque<Order>) -> usize {
     let mut bytes = 0;
-    let fit = orders.iter().take_while(|order| {
+    let fit = orders.iter().take(WINDOW).take_while(|order| {
         bytes += order.publication.message.body.len();
         bytes <= WINDOW_BYTES
     });

@@ -131,8 +131,9 @@ pub(super) struct Fields(HashMap<String, Vec<u8>>);
 
 impl FromIterator<(String, Vec<u8>)> for Fields {
     fn from_iter<I: IntoIterator<Item = (String, Vec<u8>)>>(pairs: I) -> Self {
-        let given = |(name, value): &(String, Vec<u8>)| !value.is_empty() || name == "raw";
-        Self(pairs.into_iter().filter(given).collect())
+        let mut fields: HashMap<_, _> = pairs.into_iter().collect();
+        fields.retain(|name, value| !value.is_empty() || name == "raw");
+        Self(fields)
     }
 }
 

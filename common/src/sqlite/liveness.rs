@@ -35,8 +35,7 @@ impl Identity {
     fn is_gone(&self) -> bool {
         let own = Self::own();
         let visible = self.place.is_some() && self.place == own.place && self.birth.is_some();
-        visible && self.pid != own.pid && birth(self.pid) != self.birth
-            || visible && self.pid == own.pid && self.birth != own.birth
+        visible && birth(self.pid) != self.birth
     }
 }
 

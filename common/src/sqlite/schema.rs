@@ -42,7 +42,8 @@ pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
     let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(Fault::wrong(format!(
-            "its file system cannot share memory (journal mode stays `{mode}`); put it on a local disk"
+            "its file system cannot share memory (journal mode stays `{mode}`); \
+             put it on a local disk"
         )));
     }
     let txn = db.transaction_with_behavior(TransactionBehavior::Immediate)?;

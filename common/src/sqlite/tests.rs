@@ -481,7 +481,7 @@ async fn a_running_job_without_its_worker_is_an_orphan() {
     let pulse = sqlite.beat(beat).await.unwrap();
     assert_eq!((pulse.lost.len(), pulse.cancelled.len()), (1, 0));
     assert!(sqlite.orphans(10).await.unwrap().is_empty());
-    assert_eq!(sqlite.workers().await.unwrap(), [info.clone()]);
+    assert_eq!(sqlite.workers().await.unwrap(), std::slice::from_ref(&info));
     file.poke("UPDATE workers SET pid = 4194999");
     assert!(!sqlite.is_alive(&info.id).await.unwrap());
 }

@@ -1,6 +1,6 @@
 //! Claims about publishing, consuming and settling.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use haul_common::{
@@ -11,7 +11,7 @@ use haul_common::{
 
 use crate::{
     jobs::{message, number, queue, to_lane},
-    wait::{SOON, becomes, eventually, soon},
+    wait::{becomes, soon},
 };
 
 pub(super) async fn open(broker: &dyn Broker) {
@@ -25,7 +25,7 @@ pub(super) async fn publish(broker: &dyn Broker, batch: Vec<Publication>) {
 }
 
 /// Opens the queue and publishes messages 0 to `count` to its normal lane.
-async fn fill(broker: &dyn Broker, count: u64) {
+pub(super) async fn fill(broker: &dyn Broker, count: u64) {
     open(broker).await;
     let numbers = 0..count;
     let batch = numbers.map(|n| to_lane("mail", Lane::Normal, n)).collect();
@@ -42,12 +42,25 @@ pub(super) async fn next(inbox: &mut Inbox) -> Delivery {
     delivery.expect("the inbox ended")
 }
 
-async fn normal(broker: &dyn Broker) -> LaneFacts {
+/// Acknowledges as many as come; gives their numbers in order of size, for what comes again comes
+/// in whatever order.
+pub(super) async fn take(inbox: &mut Inbox, count: usize) -> Vec<u64> {
+    let mut seen = Vec::new();
+    while seen.len() < count {
+        let delivery = next(inbox).await;
+        seen.push(number(&delivery.message));
+        delivery.settlement.ack();
+    }
+    seen.sort_unstable();
+    seen
+}
+
+pub(super) async fn normal(broker: &dyn Broker) -> LaneFacts {
     let facts = broker.facts(&queue("mail")).await.unwrap();
     facts.lanes[Lane::Normal.index()]
 }
 
-async fn ready_becomes(broker: &dyn Broker, wanted: u64) {
+pub(super) async fn ready_becomes(broker: &dyn Broker, wanted: u64) {
     becomes("messages that are ready", wanted, || async {
         normal(broker).await.ready
     })
@@ -121,13 +134,7 @@ pub async fn an_unsettled_message_comes_again_when_its_consumer_ends(broker: &dy
     let mut inbox = consume(broker, 2).await;
     drop((next(&mut inbox).await, next(&mut inbox).await));
     drop(inbox);
-    let mut other = consume(broker, 2).await;
-    for n in 0..2 {
-        let again = next(&mut other).await;
-        assert_eq!(number(&again.message), n);
-        assert!(again.redelivered);
-        again.settlement.ack();
-    }
+    assert_eq!(take(&mut consume(broker, 2).await, 2).await, [0, 1]);
 }
 
 /// A delivery whose settlement was dropped stays where it is while its consumer lives.
@@ -151,11 +158,7 @@ pub async fn what_was_handed_out_can_be_settled_after_the_inbox_is_dropped(broke
     second.settlement.release();
     ready_becomes(broker, 4).await;
     let mut other = consume(broker, 5).await;
-    for n in 1..5 {
-        let delivery = next(&mut other).await;
-        assert_eq!(number(&delivery.message), n);
-        delivery.settlement.ack();
-    }
+    assert_eq!(take(&mut other, 4).await, [1, 2, 3, 4]);
     drop(other);
     nothing_but_a_new_message_comes(broker).await;
 }
@@ -278,18 +281,29 @@ pub async fn a_message_survives_exactly(broker: &dyn Broker) {
     }
 }
 
-/// A name that nobody declared loses no message: refused, or kept with the lost sheep.
+/// A message for a name that nobody declared comes out among the lost sheep, or out of its lane
+/// once somebody declares it.
+pub(super) async fn comes_out(broker: &dyn Broker, n: u64, lane: Lane) {
+    broker.declare(&[queue("images")]).await.unwrap();
+    let source = Source::Lane(queue("images"), lane);
+    let mut kept = broker.consume(source, 1).await.unwrap();
+    let mut lost = broker.consume(Source::Unrouted, 1).await.unwrap();
+    let delivery = tokio::select! {
+        delivery = next(&mut kept) => delivery,
+        delivery = next(&mut lost) => delivery,
+    };
+    assert_eq!(number(&delivery.message), n);
+    assert_eq!(delivery.origin, (queue("images"), lane));
+    delivery.settlement.ack();
+}
+
+/// A name that nobody declared loses no message: refused, or kept.
 pub async fn a_message_for_an_undeclared_queue_is_not_lost(broker: &dyn Broker) {
     open(broker).await;
     let mut confirms = broker.publish(vec![to_lane("images", Lane::Low, 7)]).await;
-    if matches!(confirms.remove(0), Confirm::Refused(_)) {
-        return;
+    if !matches!(confirms.remove(0), Confirm::Refused(_)) {
+        comes_out(broker, 7, Lane::Low).await;
     }
-    let mut lost = broker.consume(Source::Unrouted, 1).await.unwrap();
-    let delivery = next(&mut lost).await;
-    assert_eq!(number(&delivery.message), 7);
-    assert_eq!(delivery.origin, (queue("images"), Lane::Low));
-    delivery.settlement.ack();
 }
 
 /// Each of a batch gets its own answer, whatever its neighbours get.
@@ -340,13 +354,7 @@ pub async fn publishers_do_not_disturb_each_other(broker: &dyn Broker) {
     });
     soon("50 publishers", futures_util::future::join_all(calls)).await;
     let mut inbox = consume(broker, 100).await;
-    let mut seen = Vec::new();
-    while seen.len() < 1000 {
-        let delivery = next(&mut inbox).await;
-        seen.push(number(&delivery.message));
-        delivery.settlement.ack();
-    }
-    seen.sort_unstable();
+    let seen = take(&mut inbox, 1000).await;
     assert_eq!(seen, (0..1000).collect::<Vec<_>>());
 }
 
@@ -354,96 +362,4 @@ pub async fn publishers_do_not_disturb_each_other(broker: &dyn Broker) {
 pub async fn an_empty_batch_is_answered(broker: &dyn Broker) {
     open(broker).await;
     assert_eq!(soon("the answer", broker.publish(Vec::new())).await, []);
-}
-
-/// Declaring what is there changes nothing and takes no time worth saving.
-pub async fn declaring_twice_changes_nothing(broker: &dyn Broker) {
-    fill(broker, 3).await;
-    let from = Instant::now();
-    for _ in 0..3 {
-        broker
-            .declare(&[queue("mail"), queue("images")])
-            .await
-            .unwrap();
-    }
-    assert!(from.elapsed() < SOON, "took {:?}", from.elapsed());
-    ready_becomes(broker, 3).await;
-}
-
-/// Ready messages and consumers are counted for each lane.
-pub async fn facts_tell_what_waits_and_who_consumes(broker: &dyn Broker) {
-    fill(broker, 4).await;
-    publish(broker, vec![to_lane("mail", Lane::High, 0)]).await;
-    let facts = || async { broker.facts(&queue("mail")).await.unwrap().lanes };
-    let lane = |ready, consumers| LaneFacts { ready, consumers };
-    let before = [lane(0, 0), lane(1, 0), lane(4, 0), lane(0, 0)];
-    becomes("facts", before, facts).await;
-    let inbox = consume(broker, 3).await;
-    let while_consumed = [lane(0, 0), lane(1, 0), lane(1, 1), lane(0, 0)];
-    becomes("facts with a consumer", while_consumed, facts).await;
-    drop(inbox);
-    becomes("facts after it", before, facts).await;
-}
-
-/// Dead letters are counted, and are no work.
-pub async fn dead_letters_are_kept_and_counted(broker: &dyn Broker) {
-    open(broker).await;
-    let dead = |n| Publication {
-        message: message("mail", n),
-        route: Route::Dead(queue("mail")),
-    };
-    publish(broker, (0..3).map(dead).collect()).await;
-    becomes("dead letters", 3, || async {
-        broker.facts(&queue("mail")).await.unwrap().dead
-    })
-    .await;
-    assert_eq!(normal(broker).await.ready, 0);
-}
-
-/// Asking about, or consuming, what does not exist is an error and harms nothing else.
-pub async fn an_undeclared_queue_is_an_error_and_no_more(broker: &dyn Broker) {
-    fill(broker, 1).await;
-    let mut inbox = consume(broker, 1).await;
-    assert!(broker.facts(&queue("images")).await.is_err());
-    let source = Source::Lane(queue("images"), Lane::Normal);
-    assert!(broker.consume(source, 1).await.is_err());
-    next(&mut inbox).await.settlement.ack();
-    publish(broker, vec![to_lane("mail", Lane::Normal, 1)]).await;
-    assert_eq!(number(&next(&mut inbox).await.message), 1);
-}
-
-/// Whoever waits for deliveries learns that none will come.
-pub async fn the_end_of_a_consumer_is_noticed(broker: &dyn Broker) {
-    open(broker).await;
-    let mut inbox = consume(broker, 1).await;
-    broker.close().await;
-    assert!(soon("the end", inbox.0.recv()).await.is_none());
-}
-
-/// What a closed broker is asked to do fails; it does not hang.
-pub async fn a_closed_broker_answers_at_once(broker: &dyn Broker) {
-    open(broker).await;
-    broker.close().await;
-    let publication = to_lane("mail", Lane::Normal, 1);
-    let confirms = soon("the answer", broker.publish(vec![publication])).await;
-    assert_ne!(confirms[0], Confirm::Accepted);
-    let refused = soon("the answer", broker.facts(&queue("mail"))).await;
-    assert!(refused.is_err());
-}
-
-/// A healthy broker has findings, and none that says it loses jobs.
-pub async fn a_healthy_broker_is_found_healthy(broker: &dyn Broker) {
-    open(broker).await;
-    eventually("findings", SOON, || async {
-        let findings = broker.check().await;
-        let broken = findings
-            .iter()
-            .any(|finding| finding.level == haul_common::ports::Level::Broken);
-        if findings.is_empty() || broken {
-            Err(findings)
-        } else {
-            Ok(())
-        }
-    })
-    .await;
 }

@@ -168,9 +168,8 @@ pub async fn a_claim_made_as_a_transition_is_kept_whole(store: &dyn Store) {
     let (id, worker) = (&record.spec.id, WorkerId::random());
     let fence = Fence(u64::try_from(store.now().as_millis()).unwrap() * 1000);
     roundtrip(store, id, |life| life.claim(worker, fence, store.now())).await;
-    let next = Fence(fence.0 + 1);
-    let again = roundtrip(store, id, |life| life.reclaim(next, store.now())).await;
-    assert_eq!((again.life.fence, again.life.starts), (next, 1));
+    let again = roundtrip(store, id, |life| life.unclaim()).await;
+    assert_eq!((again.life.fence, again.life.starts), (fence, 1));
 }
 
 /// A step made from another state, attempt or fence changes nothing, and is told where the job is.
@@ -233,22 +232,39 @@ pub async fn a_step_of_an_unknown_job_is_missing(store: &dyn Store) {
     assert!(matches!(applied, Applied::Missing), "{applied:?}");
 }
 
-/// The log of an attempt goes with it into the history.
+/// The log that an attempt is ended with goes into the history.
 pub async fn an_attempt_keeps_its_log(store: &dyn Store) {
+    let spec = spec("mail", 1);
+    let life = running(store, &spec, &WorkerId::random()).await;
+    let mut step = life.release(store.now()).unwrap();
+    let log = "one\nGröße 🚚";
+    step.ended.as_mut().unwrap().log = log.to_owned();
+    store.apply(change(&spec.id, step)).await.unwrap();
+    let record = found(store, &spec.id).await;
+    assert_eq!(record.attempts[0].log, log);
+    start(store, &record, 1).await;
+    let record = apply(store, &spec.id, |life| life.release(store.now())).await;
+    let logs: Vec<_> = record
+        .attempts
+        .iter()
+        .map(|attempt| attempt.log.as_str())
+        .collect();
+    assert_eq!(logs, [log, ""], "each has its own");
+}
+
+/// Of an attempt whose worker vanished, what it noted is all there is, and it stays.
+pub async fn the_log_of_a_lost_attempt_stays(store: &dyn Store) {
     let spec = spec("mail", 1);
     let life = running(store, &spec, &WorkerId::random()).await;
     let note = Note {
         id: spec.id.clone(),
         fence: life.fence,
         progress: None,
-        log: "one\nGröße 🚚".to_owned(),
+        log: "last words".to_owned(),
     };
     assert_eq!(store.note(note).await.unwrap(), Kept::Done);
-    let record = apply(store, &spec.id, |life| life.release(store.now())).await;
-    assert_eq!(record.attempts[0].log, "one\nGröße 🚚");
-    start(store, &record, 1).await;
-    let record = apply(store, &spec.id, |life| life.release(store.now())).await;
-    assert_eq!(record.attempts[1].log, "", "each has its own");
+    let record = apply(store, &spec.id, |life| life.lose(store.now())).await;
+    assert_eq!(record.log, "last words");
 }
 
 /// The history does not grow for ever: the oldest attempts give way.

@@ -64,10 +64,10 @@ fn mixture() -> Vec<Record> {
         let tasks = ["email.send", "email.read", "emailer", "image.scale"];
         spec.task = tasks[n as usize % 4].parse().unwrap();
         spec.lane = Lane::ALL[n as usize / 3];
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             spec.tags.push("eu".parse().unwrap());
         }
-        if n % 3 == 0 {
+        if n.is_multiple_of(3) {
             spec.tags.push("big".parse().unwrap());
         }
         if n >= 8 {
@@ -229,7 +229,7 @@ pub async fn counts_follow_the_jobs(store: &dyn Store) {
     assert_eq!(counted(store).await, expected);
     running(store, &records[0].spec, &WorkerId::random()).await;
     apply(store, &records[1].spec.id, |life| life.cancel(store.now())).await;
-    finish(store, &records[0].spec.id, Timestamp::from_millis(1)).await;
+    finish(store, &records[0].spec.id, ago(1)).await;
     let mut expected = BTreeMap::from([
         (queued("mail"), 3),
         (queued("images"), 2),
@@ -251,13 +251,13 @@ pub async fn only_what_ended_is_forgotten_and_only_in_time(store: &dyn Store) {
         running(store, spec, &worker).await;
     }
     let [over, not_yet, redriven, runs] = specs.try_into().unwrap();
-    finish(store, &over.id, Timestamp::from_millis(1)).await;
+    finish(store, &over.id, ago(1)).await;
     finish(store, &not_yet.id, store.now() + Duration::from_secs(60)).await;
     let life = crate::jobs::found(store, &redriven.id).await.life;
     let change = haul_common::ports::Change {
         id: redriven.id.clone(),
         step: life.die(Reason::Fatal, failed("x"), store.now()).unwrap(),
-        expires: Some(Timestamp::from_millis(1)),
+        expires: Some(ago(1)),
     };
     store.apply(change).await.unwrap();
     apply(store, &redriven.id, Life::redrive).await;
@@ -275,7 +275,7 @@ pub async fn forgetting_goes_a_few_at_a_time(store: &dyn Store) {
     for n in 0..5 {
         let spec = spec("mail", n);
         running(store, &spec, &WorkerId::random()).await;
-        finish(store, &spec.id, Timestamp::from_millis(1)).await;
+        finish(store, &spec.id, ago(1)).await;
     }
     for expected in [2, 2, 1, 0] {
         assert_eq!(store.expire(2).await.unwrap(), expected);

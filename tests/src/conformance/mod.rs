@@ -6,6 +6,7 @@
 pub mod broker;
 pub mod changes;
 pub mod delays;
+pub mod facts;
 pub mod lists;
 pub mod saves;
 pub mod store;

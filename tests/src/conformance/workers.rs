@@ -148,7 +148,10 @@ pub async fn orphans_come_a_few_at_a_time(store: &dyn Store) {
     for n in 0..5 {
         running(store, &spec("mail", n), &dead).await;
     }
+    let live = WorkerId::random();
     eventually("orphans", BEYOND_DOUBT, || async {
+        // A store where nobody beats has lost its memory, or is about to learn who lives.
+        beat(store, &live, &[]).await;
         let count = store.orphans(3).await.unwrap().len();
         if count == 3 { Ok(()) } else { Err(count) }
     })

@@ -41,3 +41,34 @@ pub(in crate::redis) fn created(value: Value) -> Result<Created, Unreadable> {
         state => state.parse().map(Created::Same),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        job::{Reason, Spec, json},
+        life::Life,
+        time::Timestamp,
+    };
+
+    #[test]
+    fn only_a_record_that_is_born_terminal_expires() {
+        let args = json(&()).unwrap();
+        let spec = Spec::new("a".parse().unwrap(), "q".parse().unwrap(), args);
+        let now = Timestamp::from_millis(0);
+        let mut job = Record::new(spec, Life::queued(), now);
+        assert_eq!(expires(&job.spec, &job.life), None);
+        job.life = Life::stillborn(Reason::Malformed, "bytes".into(), now);
+        assert_eq!(
+            expires(&job.spec, &job.life),
+            Some(now + Duration::from_secs(7 * 24 * 3600))
+        );
+        job.spec.retention = Some(Duration::from_secs(5));
+        assert_eq!(
+            expires(&job.spec, &job.life),
+            Some(now + Duration::from_secs(5))
+        );
+    }
+}
