@@ -70,7 +70,7 @@ pub struct Life {
     pub error: Option<String>,
 }
 
-/// What a compare-and-set compares. Each transition changes at least one of the three.
+/// What a compare-and-set compares. Each transition changes at least one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version {
     /// The state.
@@ -79,6 +79,8 @@ pub struct Version {
     pub attempt: u32,
     /// The fence.
     pub fence: Fence,
+    /// Whether it was asked to stop: an end that does not know of the wish must not undo it.
+    pub cancel_requested: bool,
 }
 
 /// A transition that was made: what the store is to write, if the job is still at `from`.
@@ -154,6 +156,7 @@ impl Life {
             state: self.state.kind(),
             attempt: self.attempt,
             fence: self.fence,
+            cancel_requested: self.cancel_requested,
         }
     }
 
@@ -320,13 +323,19 @@ impl Life {
         self.leave_running("released", State::Queued, stop, now, |_| {})
     }
 
-    /// running → queued: the worker vanished. The attempt is spent.
+    /// running → queued: the worker vanished. The attempt is spent. Had the job been asked to
+    /// stop, it is cancelled instead.
     ///
     /// # Errors
     /// From any other state.
     pub fn lose(&self, now: Timestamp) -> Result<Step, Illegal> {
-        self.leave_running("lost", State::Queued, self.lost(), now, |life| {
-            life.attempt += 1;
+        let state = if self.cancel_requested {
+            State::Cancelled { finished: now }
+        } else {
+            State::Queued
+        };
+        self.leave_running("lost", state, self.lost(), now, |life| {
+            life.attempt += u32::from(!life.state.kind().is_terminal());
             life.crashes += 1;
         })
     }

@@ -47,7 +47,8 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_millisecond(self.0) {
             Ok(at) => write!(f, "{at:.3}"),
-            Err(_) => write!(f, "{}ms", self.0),
+            // Beyond what can be written: as late as can be, so that it can be read again.
+            Err(_) => write!(f, "{:.3}", jiff::Timestamp::MAX),
         }
     }
 }

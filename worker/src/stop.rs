@@ -33,10 +33,6 @@ impl Stop {
         });
     }
 
-    pub(crate) fn level(&self) -> Level {
-        *self.0.borrow()
-    }
-
     /// Waits until the stop has come this far.
     pub(crate) async fn reached(&self, level: Level) {
         let mut watch = self.0.subscribe();

@@ -55,7 +55,12 @@ impl Run {
     fn load(&self, wait: Duration) -> Load {
         let at_us = u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX);
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        Load { run: self.id.clone(), at_us, wait_ms, padding: PADDING.to_owned() }
+        Load {
+            run: self.id.clone(),
+            at_us,
+            wait_ms,
+            padding: PADDING.to_owned(),
+        }
     }
 
     pub(super) async fn submit(&self, jobs: usize, wait: Duration) -> Result<()> {
@@ -68,7 +73,12 @@ impl Run {
 
     pub(super) async fn work(&self, slots: u32) -> Result<Running> {
         let worker = Worker::new(self.producer.backend().clone())?;
-        Ok(worker.state(self.clone()).queue(Load::QUEUE, slots).handle(handle).start().await?)
+        Ok(worker
+            .state(self.clone())
+            .queue(Load::QUEUE, slots)
+            .handle(handle)
+            .start()
+            .await?)
     }
 
     /// Waits until so many jobs of this run have started.
@@ -81,15 +91,24 @@ impl Run {
 
     /// From submission to start, for every job so far.
     pub(super) fn waits(&self) -> Vec<Duration> {
-        self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.waits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
 async fn handle(ctx: Context<Run>, load: Load) -> Result<u64, Failure> {
     let run = ctx.state();
     if load.run == run.id {
-        let waited = run.clock.elapsed().saturating_sub(Duration::from_micros(load.at_us));
-        run.waits.lock().unwrap_or_else(PoisonError::into_inner).push(waited);
+        let waited = run
+            .clock
+            .elapsed()
+            .saturating_sub(Duration::from_micros(load.at_us));
+        run.waits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(waited);
         run.started.send_modify(|count| *count += 1);
     }
     if load.wait_ms > 0 {

@@ -74,7 +74,11 @@ impl Figure {
         let seconds = took.as_secs_f64();
         Self {
             system: "haul",
-            backend: if backend.embedded { "sqlite" } else { "broker+store" },
+            backend: if backend.embedded {
+                "sqlite"
+            } else {
+                "broker+store"
+            },
             workload,
             jobs,
             seconds: round(seconds),
@@ -88,7 +92,9 @@ impl Figure {
         waits.sort_unstable();
         let at = |share: f64| {
             let place = (waits.len() as f64 * share) as usize;
-            waits.get(place).map(|wait| round(wait.as_secs_f64() * 1000.0))
+            waits
+                .get(place)
+                .map(|wait| round(wait.as_secs_f64() * 1000.0))
         };
         (self.p50_ms, self.p99_ms) = (at(0.50), at(0.99));
         self
@@ -109,8 +115,10 @@ pub async fn run(args: &BenchArgs, backend: Backend) -> Result<()> {
     match args.workload {
         Workload::Drain { jobs, slots } => drain::run(backend, jobs, slots).await,
         Workload::Latency { rate, seconds } => latency::run(backend, rate, seconds).await,
-        Workload::Io { jobs, slots, wait_ms } => {
-            io::run(backend, jobs, slots, Duration::from_millis(wait_ms)).await
-        }
+        Workload::Io {
+            jobs,
+            slots,
+            wait_ms,
+        } => io::run(backend, jobs, slots, Duration::from_millis(wait_ms)).await,
     }
 }

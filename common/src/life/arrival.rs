@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Life, Step, crash_limit_reached};
+use super::{Life, Step, Version, crash_limit_reached};
 use crate::{
     job::{Envelope, Reason, Record, State},
     time::Timestamp,
@@ -106,8 +106,8 @@ fn apply(step: Result<Step, super::Illegal>) -> Arrival {
 pub enum Settle {
     /// It is written already: only the answer was lost.
     Written,
-    /// The store is behind, its newest writes are lost: write this instead.
-    FastForward(Box<Step>),
+    /// The job has moved under the attempt, which still counts: write this instead.
+    Instead(Box<Step>),
     /// Somebody else has the job, or it has ended: this attempt no longer counts.
     Refused,
 }
@@ -117,12 +117,210 @@ pub fn settle(step: &Step, stored: &Life) -> Settle {
     if stored.version() == step.life.version() {
         return Settle::Written;
     }
+    let from = stored.version();
     if stored.fence < step.life.fence && !stored.state.kind().is_terminal() {
-        let from = stored.version();
-        return Settle::FastForward(Box::new(Step {
+        // The store is behind: it lost its newest writes.
+        return Settle::Instead(Box::new(Step {
             from,
             ..step.clone()
         }));
     }
+    if from
+        == (Version {
+            cancel_requested: true,
+            ..step.from
+        })
+    {
+        return Settle::Instead(Box::new(heed(step, from)));
+    }
     Settle::Refused
+}
+
+/// `step`, made before somebody asked the job to stop: an end stands, anything else is cancelled.
+fn heed(step: &Step, from: Version) -> Step {
+    let mut step = Step {
+        from,
+        ..step.clone()
+    };
+    if let (false, Some(ended)) = (step.life.state.kind().is_terminal(), &step.ended) {
+        step.life.state = State::Cancelled {
+            finished: ended.finished,
+        };
+    }
+    step
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Fence, Spec, StateKind, WorkerId, json};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+    fn spec() -> Spec {
+        Spec::new(
+            "t".parse().unwrap(),
+            "q".parse().unwrap(),
+            json(&()).unwrap(),
+        )
+    }
+
+    fn at(life: Life) -> (Record, Envelope) {
+        let record = Record::new(spec(), life, NOW);
+        let mut envelope = Envelope::first(record.spec.clone(), None);
+        (envelope.attempt, envelope.fence) = (record.life.attempt, record.life.fence);
+        (record, envelope)
+    }
+
+    fn running() -> Life {
+        Life::queued()
+            .claim(WorkerId::random(), Fence(7), NOW)
+            .unwrap()
+            .life
+    }
+
+    fn applied(arrival: Arrival) -> Life {
+        match arrival {
+            Arrival::Apply(step) => step.life,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_waiting_job_is_claimed_when_due_and_put_off_until_then() {
+        let (record, envelope) = at(Life::queued());
+        assert!(matches!(
+            arrive(&record, &envelope, Owner::Alive, NOW),
+            Arrival::Claim
+        ));
+        let due = NOW + Duration::from_secs(60);
+        let (record, envelope) = at(Life::scheduled(due));
+        let early = arrive(&record, &envelope, Owner::Alive, NOW);
+        assert!(matches!(early, Arrival::PutOff(wait) if wait == Duration::from_secs(60)));
+        assert!(matches!(
+            arrive(&record, &envelope, Owner::Alive, due),
+            Arrival::Claim
+        ));
+    }
+
+    #[test]
+    fn a_stale_message_carries_a_worker_to_the_attempt_that_is_next() {
+        let (mut record, envelope) = at(Life::queued());
+        record.life.attempt = 3;
+        assert!(matches!(
+            arrive(&record, &envelope, Owner::Alive, NOW),
+            Arrival::Claim
+        ));
+    }
+
+    #[test]
+    fn a_running_job_is_left_to_a_live_worker_and_taken_from_a_vanished_one() {
+        let (record, envelope) = at(running());
+        let left = arrive(&record, &envelope, Owner::Alive, NOW);
+        assert!(matches!(left, Arrival::PutOff(_)));
+        let taken = applied(arrive(&record, &envelope, Owner::Vanished, NOW));
+        assert_eq!(
+            (taken.state.kind(), taken.attempt, taken.crashes),
+            (StateKind::Queued, 2, 1)
+        );
+        let own = applied(arrive(&record, &envelope, Owner::MeUnaware, NOW));
+        assert_eq!(
+            (own.state.kind(), own.attempt, own.crashes),
+            (StateKind::Queued, 1, 0)
+        );
+    }
+
+    #[test]
+    fn the_third_lost_worker_and_the_last_lost_attempt_end_the_job() {
+        let (mut record, envelope) = at(running());
+        record.life.crashes = 2;
+        let dead = applied(arrive(&record, &envelope, Owner::Vanished, NOW));
+        assert_eq!(dead.state.reason(), Some(Reason::Crashed));
+        let (mut record, envelope) = at(running());
+        record.spec.max_attempts = 1;
+        let dead = applied(arrive(&record, &envelope, Owner::Vanished, NOW));
+        assert_eq!(dead.state.reason(), Some(Reason::Crashed));
+    }
+
+    #[test]
+    fn a_job_that_was_asked_to_stop_is_cancelled_when_its_worker_vanishes() {
+        let (mut record, envelope) = at(running());
+        record.life = record.life.request_cancel().unwrap().life;
+        let life = applied(arrive(&record, &envelope, Owner::Vanished, NOW));
+        assert_eq!(life.state.kind(), StateKind::Cancelled);
+    }
+
+    #[test]
+    fn an_ended_job_drops_messages_but_for_the_redrive_made_from_this_end() {
+        let (record, mut envelope) = at(running().lose_for_good(NOW).unwrap().life);
+        assert!(matches!(
+            arrive(&record, &envelope, Owner::Alive, NOW),
+            Arrival::Ended
+        ));
+        (envelope.redrive, envelope.attempt) = (true, 1);
+        let again = applied(arrive(&record, &envelope, Owner::Alive, NOW));
+        assert_eq!((again.state.kind(), again.attempt), (StateKind::Queued, 1));
+        envelope.fence = Fence(6);
+        assert!(matches!(
+            arrive(&record, &envelope, Owner::Alive, NOW),
+            Arrival::Ended
+        ));
+    }
+
+    #[test]
+    fn a_later_attempt_proves_what_the_store_lost_unless_it_is_from_before_a_redrive() {
+        let (record, mut envelope) = at(running());
+        envelope.attempt = 2;
+        let ahead = applied(arrive(&record, &envelope, Owner::Alive, NOW));
+        assert_eq!((ahead.state.kind(), ahead.attempt), (StateKind::Queued, 2));
+        envelope.fence = Fence(6);
+        let late = arrive(&record, &envelope, Owner::Alive, NOW);
+        assert!(matches!(late, Arrival::PutOff(_)));
+    }
+
+    #[test]
+    fn other_content_under_the_same_id_is_a_conflict() {
+        let (record, mut envelope) = at(Life::queued());
+        envelope.spec.args = json(&1).unwrap();
+        assert!(matches!(
+            arrive(&record, &envelope, Owner::Alive, NOW),
+            Arrival::Conflict
+        ));
+    }
+
+    #[test]
+    fn a_passed_deadline_ends_a_waiting_job() {
+        let (mut record, mut envelope) = at(Life::queued());
+        (record.spec.deadline, envelope.spec.deadline) = (Some(NOW), Some(NOW));
+        let life = applied(arrive(&record, &envelope, Owner::Alive, NOW));
+        assert_eq!(life.state.reason(), Some(Reason::Deadline));
+    }
+
+    #[test]
+    fn an_end_is_written_once_and_an_old_fence_is_refused() {
+        let life = running();
+        let step = life.succeed(json(&1).unwrap(), NOW).unwrap();
+        assert!(matches!(settle(&step, &step.life), Settle::Written));
+        let mut newer = life.clone();
+        newer.fence = Fence(8);
+        assert!(matches!(settle(&step, &newer), Settle::Refused));
+        let behind = Life::queued();
+        assert!(matches!(settle(&step, &behind), Settle::Instead(_)));
+    }
+
+    #[test]
+    fn a_wish_to_stop_that_came_before_the_end_was_written_is_heeded() {
+        let life = running();
+        let asked = life.request_cancel().unwrap().life;
+        let release = life.release(NOW).unwrap();
+        match settle(&release, &asked) {
+            Settle::Instead(step) => assert_eq!(step.life.state.kind(), StateKind::Cancelled),
+            other => panic!("{other:?}"),
+        }
+        let success = life.succeed(json(&1).unwrap(), NOW).unwrap();
+        match settle(&success, &asked) {
+            Settle::Instead(step) => assert_eq!(step.life.state.kind(), StateKind::Succeeded),
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -62,11 +62,11 @@ impl Protocol {
             .notify(|error, wait| tracing::warn!(job = %record.spec.id, %error, ?wait, "not recorded yet"))
             .await?;
         faults::point("finish.recorded");
-        if !written {
+        let Some(life) = written else {
             return Ok(Self::refused(settlement));
-        }
-        self.follow(&record.spec, &step.life, settlement).await?;
-        Ok(Finished::Recorded(step.life.state.kind()))
+        };
+        self.follow(&record.spec, &life, settlement).await?;
+        Ok(Finished::Recorded(life.state.kind()))
     }
 
     /// The delivery goes back, for the record to decide: whoever took the job away may have crashed
@@ -78,18 +78,18 @@ impl Protocol {
         Finished::Refused
     }
 
-    /// Writes `step`, whatever the store has forgotten meanwhile; says whether it counts.
-    async fn write(&self, record: &Record, step: &Step) -> Result<bool, StoreError> {
+    /// Writes `step`, whatever happened to the record meanwhile, and says where the job is now;
+    /// nothing when the attempt no longer counts.
+    async fn write(&self, record: &Record, step: &Step) -> Result<Option<Life>, StoreError> {
         let id = &record.spec.id;
-        let expires = expires(&record.spec, &step.life);
         let mut change = Change {
             id: id.clone(),
             step: step.clone(),
-            expires,
+            expires: expires(&record.spec, &step.life),
         };
         loop {
             let stored = match self.backend.store.apply(change.clone()).await? {
-                Applied::Done => return Ok(true),
+                Applied::Done => return Ok(Some(change.step.life)),
                 Applied::Superseded(stored) => stored,
                 Applied::Missing => {
                     match self
@@ -99,16 +99,19 @@ impl Protocol {
                         .await?
                         .first()
                     {
-                        Some(Created::Conflict) => return Ok(false),
-                        Some(Created::New) => return Ok(true),
+                        Some(Created::Conflict) => return Ok(None),
+                        Some(Created::New) => return Ok(Some(record.life.clone())),
                         Some(Created::Same(_)) | None => continue,
                     }
                 }
             };
             match settle(step, &stored.life) {
-                Settle::Written => return Ok(true),
-                Settle::Refused => return Ok(false),
-                Settle::FastForward(step) => change.step = *step,
+                Settle::Written => return Ok(Some(stored.life)),
+                Settle::Refused => return Ok(None),
+                Settle::Instead(step) => {
+                    change.expires = expires(&record.spec, &step.life);
+                    change.step = *step;
+                }
             }
         }
     }

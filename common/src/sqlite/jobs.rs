@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     job::{ATTEMPTS_KEPT, Attempt, Digest, Outcome, Record, State, StateKind},
-    life::Life,
+    life::{Life, expires},
     ports::{Applied, Change, Claim, Claimed, Created, Grant, Kept, Note, Save, SaveKey, Saved},
     time::Timestamp,
 };
@@ -82,7 +82,7 @@ impl NewJob {
             &self.tags,
             &self.record.created.as_millis(),
             &spec.deadline.map(Timestamp::as_millis),
-            &row::expires(&self.record).map(Timestamp::as_millis),
+            &expires(&self.record.spec, &self.record.life).map(Timestamp::as_millis),
             &self.progress,
             &self.record.log,
         ];
@@ -230,7 +230,7 @@ fn update(txn: &Txn<'_>, change: &Change) -> Result<Option<(i64, String, String)
         "UPDATE jobs SET expires = ?5, state = ?6, attempt = ?7, fence = ?8, starts = ?9,
              crashes = ?10, cancel = ?11, due = ?12, worker = ?13, began = ?14, started = ?15,
              finished = ?16, reason = ?17, error = ?18, result = ?19
-         WHERE id = ?1 AND state = ?2 AND attempt = ?3 AND fence = ?4
+         WHERE id = ?1 AND state = ?2 AND attempt = ?3 AND fence = ?4 AND cancel = ?20
          RETURNING seq, queue, log",
     )?;
     let from = &change.step.from;
@@ -240,6 +240,7 @@ fn update(txn: &Txn<'_>, change: &Change) -> Result<Option<(i64, String, String)
     update.raw_bind_parameter(4, signed(from.fence))?;
     update.raw_bind_parameter(5, change.expires.map(Timestamp::as_millis))?;
     LifeRow::of(&change.step.life).bind(&mut update, 6)?;
+    update.raw_bind_parameter(20, from.cancel_requested)?;
     let mut rows = update.raw_query();
     let Some(row) = rows.next()? else {
         return Ok(None);

@@ -1,6 +1,6 @@
 //! Records as rows, and back.
 
-use std::{fmt::Display, str::FromStr, time::Duration};
+use std::{fmt::Display, str::FromStr};
 
 use rusqlite::{Connection, OptionalExtension, Row, types::FromSql};
 use serde::de::DeserializeOwned;
@@ -12,8 +12,6 @@ use crate::{
     time::Timestamp,
 };
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
 /// The columns that [`life`] reads, by name.
 pub(super) const LIFE: &str = "state, attempt, fence, starts, crashes, cancel, due, worker, began, \
      started, finished, reason, error, result";
@@ -22,16 +20,6 @@ const LIFE_COLUMNS: usize = 14;
 /// A fence as SQLite keeps numbers.
 pub(super) fn signed(fence: Fence) -> i64 {
     i64::try_from(fence.0).unwrap_or(i64::MAX)
-}
-
-/// When the record of a job that has ended may be forgotten.
-pub(super) fn expires(record: &Record) -> Option<Timestamp> {
-    let state = &record.life.state;
-    let default = match state.kind() {
-        StateKind::Dead => 7 * DAY,
-        _ => DAY,
-    };
-    Some(state.finished()? + record.spec.retention.unwrap_or(default))
 }
 
 /// A word or a name in a column.

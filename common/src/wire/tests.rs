@@ -5,7 +5,7 @@ use proptest::{option, prelude::*};
 
 use super::{Head, Malformed, Message, decode, encode, header as h};
 use crate::{
-    job::{BODY_BYTES_MAX, Backoff, Envelope, HeaderValue, Lane, QueueName, Spec, json},
+    job::{BODY_BYTES_MAX, Backoff, Envelope, Fence, HeaderValue, Lane, QueueName, Spec, json},
     time::Timestamp,
 };
 
@@ -79,7 +79,7 @@ prop_compose! {
         max_attempts in 1u32..=1000, backoff in backoff(),
         timeout in option::of(1u64..i64::MAX as u64), deadline in option::of(instant()),
         retention in option::of(0u64..1_000_000_000), attempt in 1u32..=1000,
-        due in option::of(instant()), guard: bool,
+        due in option::of(instant()), guard: bool, fence in 0u64..i64::MAX as u64, redrive: bool,
     ) -> Envelope {
         spec.lane = Lane::High;
         spec.args = json(&body).unwrap();
@@ -88,7 +88,7 @@ prop_compose! {
         spec.timeout = timeout.map(Duration::from_millis);
         spec.deadline = deadline;
         spec.retention = retention.map(Duration::from_secs);
-        Envelope { spec, attempt, due, guard }
+        Envelope { spec, attempt, due, guard, fence: Fence(fence), redrive }
     }
 }
 

@@ -4,16 +4,18 @@
 -- KEYS  1 job   2 prefix of the indexes   3 expiry   4 what the job saved
 -- ARGV  1 id   2 state, 3 attempt and 4 fence that it must have   5 state to come   6 channel
 --       7 channel of cancels, or ''   8 '1' if the old state is terminal
---       9 expires, ms, or ''   10 backstop, ms   11… fields and values
+--       9 expires, ms, or ''   10 backstop, ms   11 cancel flag that it must have
+--       12… fields and values
 -- Returns 1; or nil if there is no record; or the record as HGETALL.
 local job = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'fence', 'queue', 'created', 'batch',
-    'saves')
+    'saves', 'cancel')
 local state = job[1]
 if not state then return false end
-if state ~= ARGV[2] or job[2] ~= ARGV[3] or job[3] ~= ARGV[4] then
+if state ~= ARGV[2] or job[2] ~= ARGV[3] or job[3] ~= ARGV[4]
+    or job[8] ~= ARGV[11] then
     return redis.call('HGETALL', KEYS[1])
 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 11))
+redis.call('HSET', KEYS[1], unpack(ARGV, 12))
 if state ~= ARGV[5] then
     local index = KEYS[2] .. job[4] .. ':'
     redis.call('ZREM', index .. state, ARGV[1])

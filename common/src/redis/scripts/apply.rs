@@ -31,7 +31,8 @@ pub(in crate::redis) fn apply(keys: &Keys, change: &Change) -> Call {
                 .map_or_else(String::new, |at| at.to_string())
                 .as_bytes(),
         )
-        .number(expires.unwrap_or_default().saturating_add(BACKSTOP_MS));
+        .number(expires.unwrap_or_default().saturating_add(BACKSTOP_MS))
+        .number(u8::from(step.from.cancel_requested));
     call.pairs(record::write_step(step))
 }
 

@@ -59,13 +59,16 @@ mod tests {
         let spec = Spec::new("a".parse().unwrap(), "q".parse().unwrap(), args);
         let now = Timestamp::from_millis(0);
         let mut job = Record::new(spec, Life::queued(), now);
-        assert_eq!(expires(&job), None);
+        assert_eq!(expires(&job.spec, &job.life), None);
         job.life = Life::stillborn(Reason::Malformed, "bytes".into(), now);
         assert_eq!(
-            expires(&job),
+            expires(&job.spec, &job.life),
             Some(now + Duration::from_secs(7 * 24 * 3600))
         );
         job.spec.retention = Some(Duration::from_secs(5));
-        assert_eq!(expires(&job), Some(now + Duration::from_secs(5)));
+        assert_eq!(
+            expires(&job.spec, &job.life),
+            Some(now + Duration::from_secs(5))
+        );
     }
 }
