@@ -112,7 +112,11 @@ pub async fn rabbitmq_at(url: String, namespace: Namespace) -> Fixture<dyn Broke
 
 /// Redis as store.
 pub async fn redis() -> Fixture<dyn Store> {
-    let (url, namespace) = (redis_url(), namespace());
+    redis_at(redis_url(), namespace()).await
+}
+
+/// Redis as store, at a URL, in a namespace that is deleted afterwards.
+pub async fn redis_at(url: String, namespace: Namespace) -> Fixture<dyn Store> {
     let store = RedisStore::connect(&url, namespace.clone()).await.unwrap();
     Fixture::new(store as Arc<dyn Store>).with(Keys { url, namespace })
 }
@@ -151,6 +155,7 @@ pub async fn fleet() -> Pair {
         backend: Backend {
             broker: broker.it.clone(),
             store: store.it.clone(),
+            embedded: false,
         },
         _after: vec![Box::new(broker), Box::new(store)],
     }
@@ -163,6 +168,7 @@ pub async fn embedded() -> Pair {
         backend: Backend {
             broker: sqlite.clone(),
             store: sqlite,
+            embedded: true,
         },
         _after: vec![Box::new(dir)],
     }
