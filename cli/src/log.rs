@@ -15,7 +15,8 @@ use crate::{
 /// When `level` is neither a level nor directives.
 pub(crate) fn start(level: &str, with_time: bool) -> anyhow::Result<()> {
     let directives = match level.parse::<tracing::Level>() {
-        Ok(_) => format!("warn,haul={level}"),
+        // What a connection complains of, the adapter that has it tells in its own words.
+        Ok(_) => format!("warn,lapin=off,haul={level}"),
         Err(_) => level.to_owned(),
     };
     let filter = EnvFilter::try_new(&directives).map_err(|error| {
