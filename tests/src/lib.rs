@@ -8,7 +8,9 @@
 
 pub mod backends;
 pub mod conformance;
+pub mod fleet;
 pub mod jobs;
 pub mod proxy;
+pub mod scripted;
 pub mod servers;
 pub mod wait;

@@ -47,8 +47,10 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             biased;
-            joined = &mut handler => return Some(outcome(joined)),
+            // First: a handler that stops as soon as it is asked ends for that cause, not for what
+            // it says about it.
             cause = core.stopped() => return wind_down(core, handler, cause, limit).await,
+            joined = &mut handler => return Some(outcome(joined)),
             () = hub.stop.reached(Level::Abort) => core.stop(StopCause::Stopping),
             () = sleep_until(limit.map(|limit| limit.at)) => core.stop(StopCause::TimedOut),
             () = tokio::time::sleep_until(guard_at), if settlement.is_some() => {
