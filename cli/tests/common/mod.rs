@@ -1,10 +1,15 @@
 //! A directory of its own for each test, and the `haul` binary in it.
-#![allow(dead_code, reason = "each test file uses its own part of this")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses its own part of this; a helper that fails fails its test"
+)]
 
 use std::{
     io::{BufRead, BufReader, Write},
     path::PathBuf,
     process::{Child, ChildStderr, Command, Output, Stdio},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -72,7 +77,7 @@ impl Place {
 
     /// Runs a command to its end.
     pub(crate) fn haul(&self, args: &[&str]) -> Ran {
-        ran(self.command(args).output().unwrap())
+        finish(self.command(args).spawn().unwrap())
     }
 
     /// Runs a command to its end, with this on its stdin.
@@ -80,7 +85,7 @@ impl Place {
         let mut child = self.command(args).stdin(Stdio::piped()).spawn().unwrap();
         // Gone when it does not want to read.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-        ran(child.wait_with_output().unwrap())
+        finish(child)
     }
 
     /// Runs a command that must succeed; its stdout.
@@ -108,6 +113,20 @@ impl Place {
         let worker = Worker { child };
         Worker::await_ready(stderr);
         worker
+    }
+}
+
+/// Waits for a command that ends soon; kills it and fails the test if it does not.
+fn finish(child: Child) -> Ran {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let (done, ended) = mpsc::channel();
+    thread::spawn(move || done.send(child.wait_with_output().unwrap()));
+    match ended.recv_timeout(PATIENCE) {
+        Ok(output) => ran(output),
+        Err(_) => {
+            kill(pid, Signal::SIGKILL).unwrap();
+            panic!("not ended within {PATIENCE:?}: {:?}", ended.recv());
+        }
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::{pin::pin, time::Duration};
 
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use haul_common::job::{Reason, Record};
 use haul_producer::{JobId, Producer, WaitError};
 use haul_worker::{RunError, Running, Shell, Worker};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::{MissedTickBehavior, interval},
 };
 
@@ -51,7 +50,9 @@ pub(super) struct Follow<'s> {
     producer: Producer,
     intake: Intake,
     source: Source,
-    open: FuturesUnordered<BoxFuture<'static, End>>,
+    /// Tasks of their own: what waits in turn for the store must go on while this loop does
+    /// something else, or it would hold up the very call that the loop makes.
+    open: JoinSet<End>,
     taken: usize,
     tally: Tally,
     display: Display,
@@ -88,7 +89,7 @@ impl<'s> Follow<'s> {
             producer,
             intake,
             source,
-            open: FuturesUnordered::new(),
+            open: JoinSet::new(),
             taken: 0,
             tally: Tally::new(),
             running: Some(running),
@@ -111,7 +112,7 @@ impl<'s> Follow<'s> {
                 chunk = self.source.next(room), if room > 0 && !self.source.is_over() => {
                     self.take(chunk).await?;
                 }
-                Some(end) = self.open.next() => self.end(end).await?,
+                Some(end) = self.open.join_next() => self.end(end?).await?,
                 _ = clock.tick() => self.draw().await,
                 code = signals.next() => return self.interrupted(code).await,
             }
@@ -159,12 +160,12 @@ impl<'s> Follow<'s> {
         Ok(())
     }
 
-    fn follow(&self, open: Open) {
+    fn follow(&mut self, open: Open) {
         let producer = self.producer.clone();
-        self.open.push(Box::pin(async move {
+        self.open.spawn(async move {
             let end = producer.wait(&open.id, Duration::MAX).await;
             (open, end)
-        }));
+        });
     }
 
     async fn end(&mut self, (open, end): End) -> anyhow::Result<()> {
@@ -217,7 +218,7 @@ impl<'s> Follow<'s> {
         loop {
             tokio::select! {
                 result = &mut stopped => break result??,
-                Some(end) = self.open.next() => self.end(end).await?,
+                Some(end) = self.open.join_next() => self.end(end?).await?,
                 _ = clock.tick() => self.draw().await,
             }
         }
@@ -238,8 +239,8 @@ impl<'s> Follow<'s> {
     /// Shows what ended last; says how many jobs have not. The worker is gone: what has not ended
     /// by now will not.
     async fn sweep(&mut self) -> anyhow::Result<usize> {
-        while let Ok(Some(end)) = tokio::time::timeout(SETTLED, self.open.next()).await {
-            self.end(end).await?;
+        while let Ok(Some(end)) = tokio::time::timeout(SETTLED, self.open.join_next()).await {
+            self.end(end?).await?;
         }
         Ok(self.open.len())
     }
