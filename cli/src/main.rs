@@ -1,25 +1,28 @@
-//! temporary
+//! `haul`, the one binary: worker, producer and operator's tool.
+//!
+//! Read in this order: [`args`] (every command and flag), [`settings`] (where flags, environment
+//! and file meet), [`commands`] (one file per command: parse, call, print), [`output`] and
+//! [`exit`] (what a script sees of it).
+
+mod args;
 mod bench;
+mod commands;
+mod exit;
+mod log;
+mod output;
+mod redact;
+mod screen;
+mod session;
+mod settings;
+mod view;
+
+use std::process::ExitCode;
+
 use clap::Parser;
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    b: bench::BenchArgs,
-}
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_env("HAUL_LOG"))
-        .with_writer(std::io::stderr)
-        .init();
-    let cli = Cli::parse();
-    let b = std::env::var("HAUL_BROKER").unwrap_or("sqlite:haul.db".into());
-    let s = std::env::var("HAUL_STORE").ok();
-    let u = haul_producer::Urls {
-        broker: b,
-        store: s,
-        namespace: None,
-    };
-    let backend = haul_producer::Backend::connect(u).await?;
-    bench::run(&cli.b, backend).await
+
+fn main() -> ExitCode {
+    match args::Cli::try_parse() {
+        Ok(cli) => exit::report(commands::run(cli)),
+        Err(error) => exit::usage(&error),
+    }
 }

@@ -1,1 +1,2 @@
-//! examples
+//! The README, whose Rust is compiled and run as documentation tests.
+#![doc = include_str!("../../README.md")]

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 /// Measure the backends in use: rates and latencies, a JSON line each
 #[derive(Debug, Args)]
-pub struct BenchArgs {
+pub(crate) struct BenchArgs {
     #[command(subcommand)]
     workload: Workload,
 }
@@ -111,7 +111,7 @@ fn round(number: f64) -> f64 {
 }
 
 /// Runs one workload.
-pub async fn run(args: &BenchArgs, backend: Backend) -> Result<()> {
+pub(crate) async fn run(args: &BenchArgs, backend: Backend) -> Result<()> {
     match args.workload {
         Workload::Drain { jobs, slots } => drain::run(backend, jobs, slots).await,
         Workload::Latency { rate, seconds } => latency::run(backend, rate, seconds).await,

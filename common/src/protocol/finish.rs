@@ -46,7 +46,7 @@ impl Protocol {
         let now = self.backend.store.now();
         let jitter = fastrand::f64();
         let Ok(mut step) = judge(&life, &spec, ended, now, jitter) else {
-            return Ok(Finished::Refused);
+            return Ok(Self::refused(settlement));
         };
         if let Some(attempt) = &mut step.ended {
             attempt.log = log;
@@ -63,13 +63,19 @@ impl Protocol {
             .await?;
         faults::point("finish.recorded");
         let Some(life) = written else {
-            if let Some(settlement) = settlement {
-                settlement.ack();
-            }
-            return Ok(Finished::Refused);
+            return Ok(Self::refused(settlement));
         };
         self.follow(&record.spec, &life, settlement).await?;
         Ok(Finished::Recorded(life.state.kind()))
+    }
+
+    /// The delivery goes back, for the record to decide: whoever took the job away may have crashed
+    /// before its message was published, and then this one is the only one.
+    fn refused(settlement: Option<Settlement>) -> Finished {
+        if let Some(settlement) = settlement {
+            settlement.release();
+        }
+        Finished::Refused
     }
 
     /// Writes `step`, whatever happened to the record meanwhile, and says where the job is now;

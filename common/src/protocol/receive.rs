@@ -241,19 +241,25 @@ impl Protocol {
             .find(&record.spec.id)
             .await?
             .unwrap_or(record);
-        // A job that runs, or has ended, needs no message of its own any more.
-        if let Ok(step) = record.life.give_up(reason, error, now) {
-            let life = step.life.clone();
-            let applied = self
-                .backend
-                .store
-                .apply(Self::change(&record, step))
-                .await?;
-            if matches!(applied, Applied::Done) {
-                tracing::warn!(job = %record.spec.id, %queue, %reason, "a lost message is kept as dead");
-                self.publish(&record.spec.id, Self::dead_letter(&record.spec, &life))
+        // A job that runs needs no message of its own any more.
+        let Ok(step) = record.life.give_up(reason, error, now) else {
+            if record.life.state.kind().is_terminal() {
+                self.publish_what_follows(&record.spec, &record.life)
                     .await?;
             }
+            return Ok(Verdict::Ack);
+        };
+        let life = step.life.clone();
+        let applied = self
+            .backend
+            .store
+            .apply(Self::change(&record, step))
+            .await?;
+        faults::point("bury_lost.recorded");
+        if matches!(applied, Applied::Done) {
+            tracing::warn!(job = %record.spec.id, %queue, %reason, "a lost message is kept as dead");
+            self.publish(&record.spec.id, Self::dead_letter(&record.spec, &life))
+                .await?;
         }
         Ok(Verdict::Ack)
     }

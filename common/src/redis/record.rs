@@ -60,7 +60,8 @@ pub(super) fn write(record: &Record) -> Pairs {
     if let Some(deadline) = spec.deadline {
         put(&mut pairs, "deadline", deadline.as_millis());
     }
-    write_life(&mut pairs, life);
+    write_state(&mut pairs, life);
+    write_counters(&mut pairs, life);
     if let Some(progress) = &record.progress {
         put_json(&mut pairs, "progress", progress);
     }
@@ -80,7 +81,11 @@ pub(super) fn write(record: &Record) -> Pairs {
 /// What a step changes.
 pub(super) fn write_step(step: &Step) -> Pairs {
     let mut pairs = Vec::with_capacity(14);
-    write_life(&mut pairs, &step.life);
+    write_state(&mut pairs, &step.life);
+    // Only claims, redrives and repairs move these.
+    if step.life.fence != step.from.fence || step.ended.is_none() {
+        write_counters(&mut pairs, &step.life);
+    }
     if let Some(attempt) = &step.ended {
         put_json(&mut pairs, slot(step.life.starts), attempt);
         // The log of a lost attempt has nowhere else to be.
@@ -95,17 +100,20 @@ fn slot(starts: u32) -> String {
     format!("a:{}", starts % ATTEMPTS_KEPT)
 }
 
-fn write_life(pairs: &mut Pairs, life: &Life) {
-    put(pairs, "state", life.state.kind());
-    put(pairs, "attempt", life.attempt);
+fn write_counters(pairs: &mut Pairs, life: &Life) {
     put(pairs, "fence", life.fence);
     put(pairs, "starts", life.starts);
-    put(pairs, "crashes", life.crashes);
     put(pairs, "cancel", u8::from(life.cancel_requested));
-    put(pairs, "error", life.error.as_deref().unwrap_or_default());
     if let Some(started) = life.started {
         put(pairs, "started", started.as_millis());
     }
+}
+
+fn write_state(pairs: &mut Pairs, life: &Life) {
+    put(pairs, "state", life.state.kind());
+    put(pairs, "attempt", life.attempt);
+    put(pairs, "crashes", life.crashes);
+    put(pairs, "error", life.error.as_deref().unwrap_or_default());
     match &life.state {
         State::Blocked | State::Queued => {}
         State::Scheduled { due } | State::Retrying { due } => put(pairs, "due", due.as_millis()),

@@ -10,7 +10,7 @@ use super::{
     Inner, Sqlite, consumer,
     fault::Fault,
     messages::{DEAD, Letter},
-    writer::Txn,
+    writer::{OnDisk, Txn},
 };
 use crate::{
     job::QueueName,
@@ -33,7 +33,7 @@ impl Broker for Sqlite {
             }
             Ok(())
         };
-        let declared = self.inner.writer.call(1, declare).await;
+        let declared = self.inner.writer.call(1, OnDisk::Now, declare).await;
         declared.map_err(|fault| self.inner.broker_error(fault))
     }
 
@@ -93,7 +93,7 @@ impl Inner {
             .collect();
         let weight = letters.len();
         let post = move |txn: &Txn<'_>| letters.iter().try_for_each(|letter| letter.post(txn.db));
-        self.writer.call(weight, post).await?;
+        self.writer.call(weight, OnDisk::Now, post).await?;
         for (queue, lane) in &wakes {
             self.hub.wake(queue, *lane);
         }

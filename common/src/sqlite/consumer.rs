@@ -16,7 +16,7 @@ use super::{
     hub::Wake,
     messages::{Taken, Tap, number},
     session,
-    writer::Txn,
+    writer::{OnDisk, Txn},
 };
 use crate::{
     job::{Lane, QueueName},
@@ -70,7 +70,7 @@ pub(super) async fn start(
         current.store(session, Ordering::SeqCst);
         Ok((id, known != 0 && known != session))
     };
-    let (id, others_are_lost) = inner.writer.call(1, join).await?;
+    let (id, others_are_lost) = inner.writer.call(1, OnDisk::Soon, join).await?;
     if others_are_lost {
         inner.hub.lose_all();
     }
@@ -167,12 +167,12 @@ impl Consumer {
         let mut wait = Duration::from_millis(20);
         loop {
             let (tap, verdicts) = (self.tap.clone(), settled.clone());
-            let writing = self
-                .inner
-                .writer
-                .call(1 + settled.len() + want, move |txn| {
-                    tap.exchange(txn.db, &verdicts, want)
-                });
+            let writing =
+                self.inner
+                    .writer
+                    .call(1 + settled.len() + want, OnDisk::Soon, move |txn| {
+                        tap.exchange(txn.db, &verdicts, want)
+                    });
             match writing.await {
                 Ok(taken) => {
                     for (seq, _) in settled.iter() {
@@ -264,7 +264,7 @@ impl Consumer {
         let left = self
             .inner
             .writer
-            .call(1, move |txn| session::leave(txn.db, id));
+            .call(1, OnDisk::Soon, move |txn| session::leave(txn.db, id));
         if let Err(fault) = left.await
             && !closed
         {

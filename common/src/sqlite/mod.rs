@@ -43,7 +43,7 @@ use crate::{
 use fault::Fault;
 use hub::Hub;
 use readers::Readers;
-use writer::Writer;
+use writer::{OnDisk, Writer};
 
 /// One SQLite file as broker and store.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl Sqlite {
         let _ = self
             .inner
             .writer
-            .call(1, move |txn| session::bury(txn.db, session))
+            .call(1, OnDisk::Soon, move |txn| session::bury(txn.db, session))
             .await;
         self.inner.readers.close();
         self.inner.writer.close().await;

@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use rusqlite::Connection;
@@ -16,16 +16,16 @@ const READERS: usize = 2;
 #[derive(Debug)]
 pub(super) struct Readers {
     path: PathBuf,
-    idle: std::sync::Arc<Mutex<Vec<Connection>>>,
-    gate: Semaphore,
+    idle: Arc<Mutex<Vec<Connection>>>,
+    gate: Arc<Semaphore>,
 }
 
 impl Readers {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             path,
-            idle: std::sync::Arc::default(),
-            gate: Semaphore::new(READERS),
+            idle: Arc::default(),
+            gate: Arc::new(Semaphore::new(READERS)),
         }
     }
 
@@ -35,10 +35,8 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     {
-        let _turn = self.gate.acquire().await.map_err(|_| Fault::closed())?;
-        let idle = self.idle.clone();
-        let path = self.path.clone();
-        let reading = tokio::task::spawn_blocking(move || {
+        let (gate, idle, path) = (self.gate.clone(), self.idle.clone(), self.path.clone());
+        let blocking = move || {
             let waiting = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let db = match waiting {
                 Some(db) => db,
@@ -50,6 +48,13 @@ impl Readers {
             txn.commit()?;
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(db);
             Ok(seen)
+        };
+        // In a task of its own: a caller that is not polled any more must not keep a turn.
+        let reading = tokio::spawn(async move {
+            let _turn = gate.acquire_owned().await.map_err(|_| Fault::closed())?;
+            tokio::task::spawn_blocking(blocking)
+                .await
+                .unwrap_or_else(|_| Err(Fault::closed()))
         });
         reading.await.unwrap_or_else(|_| Err(Fault::closed()))
     }

@@ -17,7 +17,7 @@ use super::{
     fault::Fault,
     hub::{Hub, Interests},
     messages, session,
-    writer::Writer,
+    writer::{OnDisk, Writer},
 };
 use crate::{
     job::JobId,
@@ -149,6 +149,7 @@ impl Scout {
         let hub = self.hub.clone();
         self.writer.send(
             1,
+            OnDisk::Soon,
             move |txn| messages::promote(txn.db, now, PROMOTED_MAX),
             move |_| hub.kick(),
         );
@@ -161,8 +162,12 @@ impl Scout {
         self.rounded = now;
         if now >= self.grace && !session::dead(&self.db, now)?.is_empty() {
             let hub = self.hub.clone();
-            self.writer
-                .send(1, |txn| session::bury_all(txn.db), move |_| hub.kick());
+            self.writer.send(
+                1,
+                OnDisk::Soon,
+                |txn| session::bury_all(txn.db),
+                move |_| hub.kick(),
+            );
         }
         Ok(())
     }
@@ -178,8 +183,12 @@ impl Scout {
                 hub.lose_all();
             }
         };
-        self.writer
-            .send(1, move |txn| session::beat(txn.db, id, now), done);
+        self.writer.send(
+            1,
+            OnDisk::Soon,
+            move |txn| session::beat(txn.db, id, now),
+            done,
+        );
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     query,
     row::{self, Key},
     workers,
-    writer::Txn,
+    writer::{OnDisk, Txn},
 };
 use crate::{
     filter::Filter,
@@ -30,9 +30,10 @@ impl Sqlite {
     async fn write<T: Send + 'static>(
         &self,
         weight: usize,
+        sync: OnDisk,
         work: impl Fn(&Txn<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let written = self.inner.writer.call(weight, work).await;
+        let written = self.inner.writer.call(weight, sync, work).await;
         written.map_err(|fault| self.inner.store_error(fault))
     }
 
@@ -60,7 +61,7 @@ impl Store for Sqlite {
             }
             let ids: Vec<JobId> = jobs.iter().map(|job| job.id().clone()).collect();
             let write = move |txn: &Txn<'_>| jobs.iter().map(|job| job.create(txn)).collect();
-            let written: Vec<Created> = self.write(ids.len(), write).await?;
+            let written: Vec<Created> = self.write(ids.len(), OnDisk::Now, write).await?;
             created.extend(written);
             for id in &ids {
                 self.inner.hub.tick_job(id);
@@ -71,7 +72,7 @@ impl Store for Sqlite {
     async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError> {
         let id = claim.id.clone();
         let work = move |txn: &Txn<'_>| jobs::claim(txn, &claim, Timestamp::now(), micros());
-        let claimed = self.write(1, work).await?;
+        let claimed = self.write(1, OnDisk::Soon, work).await?;
         self.inner.hub.tick_job(&id);
         Ok(claimed)
     }
@@ -80,7 +81,7 @@ impl Store for Sqlite {
         let id = change.id.clone();
         let asks_to_stop = change.step.life.cancel_requested && change.step.ended.is_none();
         let work = move |txn: &Txn<'_>| jobs::apply(txn, &change);
-        let applied = self.write(1, work).await?;
+        let applied = self.write(1, OnDisk::Now, work).await?;
         self.inner.hub.tick_job(&id);
         if asks_to_stop {
             self.inner.hub.tick_cancels();
@@ -90,13 +91,16 @@ impl Store for Sqlite {
 
     async fn note(&self, note: Note) -> Result<Kept, StoreError> {
         let id = note.id.clone();
-        let kept = self.write(1, move |txn| jobs::note(txn, &note)).await?;
+        let kept = self
+            .write(1, OnDisk::Soon, move |txn| jobs::note(txn, &note))
+            .await?;
         self.inner.hub.tick_job(&id);
         Ok(kept)
     }
 
     async fn save(&self, save: Save) -> Result<Kept, StoreError> {
-        self.write(1, move |txn| jobs::save(txn, &save)).await
+        self.write(1, OnDisk::Now, move |txn| jobs::save(txn, &save))
+            .await
     }
 
     async fn saved(&self, id: &JobId) -> Result<Saved, StoreError> {
@@ -106,12 +110,12 @@ impl Store for Sqlite {
 
     async fn beat(&self, beat: Beat) -> Result<Pulse, StoreError> {
         let work = move |txn: &Txn<'_>| workers::beat(txn, &beat, Timestamp::now());
-        self.write(1, work).await
+        self.write(1, OnDisk::Soon, work).await
     }
 
     async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError> {
         let worker = worker.clone();
-        self.write(1, move |txn| workers::retire(txn, &worker))
+        self.write(1, OnDisk::Soon, move |txn| workers::retire(txn, &worker))
             .await
     }
 
@@ -152,7 +156,7 @@ impl Store for Sqlite {
             let next = (limit - forgotten).min(EXPIRED_MAX);
             let most = i64::try_from(next).unwrap_or(i64::MAX);
             let work = move |txn: &Txn<'_>| jobs::expire(txn, Timestamp::now(), most);
-            let gone = self.write(next, work).await?;
+            let gone = self.write(next, OnDisk::Soon, work).await?;
             forgotten += gone;
             if gone < next {
                 break;

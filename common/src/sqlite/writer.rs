@@ -36,6 +36,25 @@ pub(super) struct Writer {
     to: Sender<Order>,
 }
 
+/// When a commit must be on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum OnDisk {
+    /// With the next commit that is synced. After a power failure it may not have happened: for
+    /// what is then done again anyway, such as a claim. The death of the process loses nothing.
+    Soon,
+    /// Before it is answered: for what somebody was promised.
+    Now,
+}
+
+impl OnDisk {
+    const fn pragma(self) -> &'static str {
+        match self {
+            Self::Soon => "PRAGMA synchronous = NORMAL",
+            Self::Now => "PRAGMA synchronous = FULL",
+        }
+    }
+}
+
 enum Order {
     Run(Box<dyn Call>),
     Close(oneshot::Sender<()>),
@@ -52,12 +71,14 @@ impl std::fmt::Debug for Order {
 
 trait Call: Send {
     fn weight(&self) -> usize;
+    fn sync(&self) -> OnDisk;
     fn run(&mut self, txn: &Txn<'_>) -> Result<(), Fault>;
     fn settle(self: Box<Self>, fate: Result<(), Fault>);
 }
 
 struct Work<T, F, D> {
     weight: usize,
+    sync: OnDisk,
     work: F,
     made: Option<T>,
     done: D,
@@ -71,6 +92,10 @@ where
 {
     fn weight(&self) -> usize {
         self.weight
+    }
+
+    fn sync(&self) -> OnDisk {
+        self.sync
     }
 
     fn run(&mut self, txn: &Txn<'_>) -> Result<(), Fault> {
@@ -96,13 +121,13 @@ impl Writer {
     }
 
     /// Runs `work` in a commit and answers after it. `weight` is about how many rows it writes.
-    pub(super) async fn call<T, F>(&self, weight: usize, work: F) -> Result<T, Fault>
+    pub(super) async fn call<T, F>(&self, weight: usize, sync: OnDisk, work: F) -> Result<T, Fault>
     where
         T: Send + 'static,
         F: Fn(&Txn<'_>) -> Result<T, Fault> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.send(weight, work, move |result| {
+        self.send(weight, sync, work, move |result| {
             // Whoever asked may have gone; it is done all the same.
             let _ = reply.send(result);
         });
@@ -113,7 +138,7 @@ impl Writer {
     }
 
     /// Runs `work` in a commit, then `done` on the writer's thread.
-    pub(super) fn send<T, F, D>(&self, weight: usize, work: F, done: D)
+    pub(super) fn send<T, F, D>(&self, weight: usize, sync: OnDisk, work: F, done: D)
     where
         T: Send + 'static,
         F: Fn(&Txn<'_>) -> Result<T, Fault> + Send + 'static,
@@ -121,6 +146,7 @@ impl Writer {
     {
         let work = Work {
             weight,
+            sync,
             work,
             made: None,
             done,
@@ -195,7 +221,8 @@ fn settle(batch: Vec<Box<dyn Call>>, fate: &Result<(), Fault>) {
 
 /// One transaction with all of the batch; or whose fault it was, and that nothing is written.
 fn attempt(db: &Connection, batch: &mut [Box<dyn Call>]) -> Result<(), (Option<usize>, Fault)> {
-    begin(db).map_err(|fault| (None, fault))?;
+    let sync = batch.iter().map(|call| call.sync()).max();
+    begin(db, sync.unwrap_or(OnDisk::Now)).map_err(|fault| (None, fault))?;
     let txn = Txn {
         db,
         tally: RefCell::default(),
@@ -220,7 +247,9 @@ fn attempt(db: &Connection, batch: &mut [Box<dyn Call>]) -> Result<(), (Option<u
     outcome
 }
 
-fn begin(db: &Connection) -> Result<(), Fault> {
+fn begin(db: &Connection, sync: OnDisk) -> Result<(), Fault> {
+    // Takes effect outside a transaction only.
+    db.prepare_cached(sync.pragma())?.execute([])?;
     let mut tries = 0;
     loop {
         let began = db

@@ -74,8 +74,9 @@ async fn work(
     let Some(ended) = ended else {
         tracing::warn!(job = %core.spec().id, "this attempt lost its job; its end does not count");
         busy.ended(core.assignment.life.fence);
+        // Not acknowledged: whoever took the job away may have crashed before it published.
         if let Some(settlement) = settlement {
-            settlement.ack();
+            settlement.release();
         }
         return;
     };

@@ -119,15 +119,12 @@ impl Readiness {
         let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
         *attached = change(*attached);
         let ready = *attached >= self.wanted;
-        if self
+        let changed = self
             .ready
-            .send_if_modified(|now| std::mem::replace(now, ready) != ready)
-        {
-            if ready {
-                tracing::info!("ready");
-            } else {
-                tracing::warn!("not ready: a consumer is missing");
-            }
+            .send_if_modified(|now| std::mem::replace(now, ready) != ready);
+        // Why it is not is told where the consumer is lost, or where the worker stops.
+        if changed && ready {
+            tracing::info!("ready");
         }
     }
 }

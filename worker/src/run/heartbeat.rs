@@ -1,8 +1,9 @@
 //! Says that the worker lives, and hears which attempts are to stop.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use haul_common::{
+    job::{Fence, JobId},
     ports::{Beat, Pulse, StoreError, Topic, Watch},
     protocol::HEARTBEAT,
 };
@@ -18,10 +19,7 @@ pub(super) async fn run(hub: Arc<Hub>) {
     let mut cancels = watch(&hub).await;
     loop {
         let well = match beat(&hub).await {
-            Ok(pulse) => {
-                act(&hub, &pulse);
-                true
-            }
+            Ok(()) => true,
             Err(error) => {
                 if hub.health.is_well() {
                     tracing::warn!(%error, "taking no new jobs until the store answers");
@@ -67,19 +65,29 @@ async fn ticked(cancels: &mut Option<Watch>) {
     }
 }
 
-pub(super) async fn beat(hub: &Hub) -> Result<Pulse, StoreError> {
+pub(super) async fn beat(hub: &Hub) -> Result<(), StoreError> {
+    let running = hub.table.running();
     let beat = Beat {
         worker: hub.worker.clone(),
-        running: hub.table.running(),
+        running: running.clone(),
     };
-    hub.protocol.backend().store.beat(beat).await
+    let pulse = hub.protocol.backend().store.beat(beat).await?;
+    act(hub, &pulse, running.into_iter().collect());
+    Ok(())
 }
 
-fn act(hub: &Hub, pulse: &Pulse) {
-    for id in &pulse.cancelled {
-        hub.table.stop(id, StopCause::Cancelled);
-    }
-    for id in &pulse.lost {
-        hub.table.stop(id, StopCause::Lost);
+/// Stops the attempts that the beat spoke of, and no later one: while it was on its way, an
+/// attempt may have ended, and the next one of its job may have begun here.
+fn act(hub: &Hub, pulse: &Pulse, beaten: HashMap<JobId, Fence>) {
+    let told = [
+        (&pulse.cancelled, StopCause::Cancelled),
+        (&pulse.lost, StopCause::Lost),
+    ];
+    for (ids, cause) in told {
+        for id in ids {
+            if let Some(fence) = beaten.get(id) {
+                hub.table.stop(id, *fence, cause);
+            }
+        }
     }
 }

@@ -56,12 +56,13 @@ impl Table {
             .collect()
     }
 
-    /// Asks the attempt of this job to stop.
-    pub(super) fn stop(&self, id: &JobId, cause: StopCause) {
-        let core = self.inner().running.get(id).map(|(_, core)| core.clone());
-        if let Some(core) = core {
-            core.stop(cause);
-        }
+    /// Asks the attempt of this job that has this fence to stop.
+    pub(super) fn stop(&self, id: &JobId, fence: Fence, cause: StopCause) {
+        let core = match self.inner().running.get(id) {
+            Some((running, core)) if *running == fence => core.clone(),
+            _ => return,
+        };
+        core.stop(cause);
     }
 }
 

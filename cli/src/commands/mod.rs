@@ -1,0 +1,57 @@
+//! The commands, one file for each: parse, call, print.
+
+pub(crate) mod completions;
+pub(crate) mod doctor;
+pub(crate) mod job;
+pub(crate) mod queue;
+pub(crate) mod run;
+pub(crate) mod worker;
+
+use crate::{
+    args::{Cli, Command},
+    bench::BenchArgs,
+    log,
+    session::Session,
+};
+
+/// Carries out what the command line says.
+///
+/// # Errors
+/// Every error ends the process with a code of its own: see [`crate::exit`].
+#[tokio::main]
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
+    if let Command::Completions(args) = cli.command {
+        return completions::run(&args);
+    }
+    let session = Session::new(&cli.global)?;
+    let is_worker = matches!(cli.command, Command::Worker(_));
+    let standard = match (cli.global.quiet, is_worker) {
+        (true, _) => "error",
+        (false, true) => "info",
+        (false, false) => "warn",
+    };
+    log::start(
+        session.settings.log.as_deref().unwrap_or(standard),
+        is_worker,
+    )?;
+    let result = dispatch(&session, cli.command).await;
+    session.close().await;
+    result
+}
+
+async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run(args) => run::run(session, args).await,
+        Command::Worker(args) => worker::run(session, args).await,
+        Command::Job(command) => job::run(session, command).await,
+        Command::Queue(command) => queue::run(session, command).await,
+        Command::Doctor(args) => doctor::run(session, args).await,
+        Command::Bench(args) => bench(session, &args).await,
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+async fn bench(session: &Session, args: &BenchArgs) -> anyhow::Result<()> {
+    let producer = session.connect().await?;
+    crate::bench::run(args, producer.backend().clone()).await
+}

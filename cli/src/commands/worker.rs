@@ -1,0 +1,133 @@
+//! `haul worker`
+
+use std::{num::NonZeroU32, str::FromStr, time::Duration};
+
+use clap::Args;
+use haul_common::time::parse_duration;
+use haul_producer::QueueName;
+use haul_worker::{Shell, Worker};
+
+use crate::{exit::Exit, session::Session};
+
+/// What to run.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+SIGTERM or Ctrl-C drains: nothing new starts, and what runs may finish within the grace. A second
+one stops at once; what ran is given back and runs again elsewhere.
+
+Settings of the file haul.toml, section [worker]: queues, grace, allow_shell, strict_lanes.
+
+Examples:
+  haul worker
+  haul worker --queue mail=8 --queue reports=2 --grace 2m
+  haul worker --broker amqp://localhost --store redis://localhost --queue build --allow-shell")]
+pub(crate) struct WorkerArgs {
+    /// Run jobs of this queue, so many at once; may be given several times [default: `default`,
+    /// with 2 slots for each core]
+    #[arg(long = "queue", value_name = "NAME[=SLOTS]")]
+    queues: Vec<QueueSlots>,
+    /// Run shell.run jobs, that is any command that a submitter names [default: only when
+    /// embedded in a SQLite file]
+    #[arg(long)]
+    allow_shell: bool,
+    /// Start a lower lane only when the higher ones are empty, instead of by turns (8:4:2:1)
+    #[arg(long)]
+    strict_lanes: bool,
+    /// How long a drain waits for what runs, such as 30s or 5m [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    grace: Option<Duration>,
+}
+
+/// A queue, and how many of its jobs run at once.
+#[derive(Debug, Clone)]
+struct QueueSlots(QueueName, Option<NonZeroU32>);
+
+impl FromStr for QueueSlots {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, slots) = match text.split_once('=') {
+            Some((name, slots)) => {
+                let wrong = |_| format!("`{slots}` is not a number of slots; write NAME=8");
+                (name, Some(slots.parse().map_err(wrong)?))
+            }
+            None => (text, None),
+        };
+        Ok(Self(
+            name.parse().map_err(|error| format!("{error}"))?,
+            slots,
+        ))
+    }
+}
+
+/// Runs jobs until told to stop.
+///
+/// # Errors
+/// When an option is wrong, or the backend cannot be used.
+pub(crate) async fn run(session: &Session, args: WorkerArgs) -> anyhow::Result<()> {
+    let file = &session.settings.worker;
+    let mut queues = args.queues;
+    if queues.is_empty() {
+        let read = |text: &String| text.parse().map_err(|why| in_file("queues", &why));
+        queues = file
+            .queues
+            .iter()
+            .map(read)
+            .collect::<anyhow::Result<_>>()?;
+    }
+    if queues.is_empty() {
+        queues.push(QueueSlots(QueueName::default_queue(), None));
+    }
+    let grace = match (args.grace, &file.grace) {
+        (Some(grace), _) => Some(grace),
+        (None, Some(text)) => Some(parse_duration(text).map_err(|why| in_file("grace", &why))?),
+        (None, None) => None,
+    };
+    // Whoever can write to a file of this host could as well run a command on it.
+    let embedded = session.settings.is_embedded();
+    let shell = if args.allow_shell || file.allow_shell.unwrap_or(embedded) {
+        Shell::Allowed
+    } else {
+        Shell::Refused
+    };
+    let mut worker = Worker::connect(session.settings.urls.clone())
+        .await?
+        .builtins(shell);
+    let standard = 2 * u32::try_from(cores()).unwrap_or(1);
+    for QueueSlots(name, slots) in &queues {
+        worker = worker.queue(&**name, slots.map_or(standard, NonZeroU32::get));
+    }
+    if let Some(grace) = grace {
+        worker = worker.grace(grace);
+    }
+    if args.strict_lanes || file.strict_lanes.unwrap_or(false) {
+        worker = worker.strict_lanes();
+    }
+    serve(session, worker, &queues).await
+}
+
+async fn serve(session: &Session, worker: Worker<()>, queues: &[QueueSlots]) -> anyhow::Result<()> {
+    let running = worker.start().await?;
+    running.stop_on_signals();
+    let names: Vec<&str> = queues.iter().map(|QueueSlots(name, _)| &**name).collect();
+    let mut readiness = running.readiness();
+    let announce = async {
+        let _ = readiness.wait_for(|ready| *ready).await;
+        session.say(format!("haul: ready, consuming from {}", names.join(", ")));
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        result = running.finished() => result?,
+        () = announce => {}
+    }
+    Ok(())
+}
+
+fn in_file(key: &str, why: &dyn std::fmt::Display) -> anyhow::Error {
+    Exit::usage(format!("the settings' file, [worker] {key}: {why}"))
+}
+
+/// How many cores there are.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

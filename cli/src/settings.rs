@@ -1,0 +1,246 @@
+//! Where flags, environment and file meet: a flag is stronger than the environment, that is
+//! stronger than the file `haul.toml`, and that is stronger than the default.
+//!
+//! ```toml
+//! broker = "amqp://localhost/jobs"
+//! store = "redis://localhost/0"
+//! namespace = "haul"
+//! log = "info"
+//!
+//! [worker]
+//! queues = ["default", "mail=8"]
+//! grace = "30s"
+//! allow_shell = false
+//! strict_lanes = false
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use haul_common::connect::{DEFAULT_URL, Urls};
+use serde::Deserialize;
+
+use crate::{args::Global, exit::Exit, redact::redact};
+
+const FILE: &str = "haul.toml";
+
+/// What was settled for this run.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Where the broker and the store are.
+    pub(crate) urls: Urls,
+    /// How much is logged; by command when absent.
+    pub(crate) log: Option<String>,
+    /// What the file says of workers.
+    pub(crate) worker: WorkerFile,
+}
+
+/// The file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    broker: Option<String>,
+    store: Option<String>,
+    namespace: Option<String>,
+    log: Option<String>,
+    #[serde(default)]
+    worker: WorkerFile,
+}
+
+/// The part of the file that is about workers.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WorkerFile {
+    /// Queues to consume from, each `NAME` or `NAME=SLOTS`.
+    #[serde(default)]
+    pub(crate) queues: Vec<String>,
+    /// How long a drain waits for what runs.
+    pub(crate) grace: Option<String>,
+    /// Whether `shell.run` may run.
+    pub(crate) allow_shell: Option<bool>,
+    /// Whether a lower lane waits until the higher ones are empty.
+    pub(crate) strict_lanes: Option<bool>,
+}
+
+/// One source of the same settings.
+#[derive(Debug, Default)]
+struct Layer {
+    broker: Option<String>,
+    store: Option<String>,
+    namespace: Option<String>,
+    log: Option<String>,
+}
+
+impl Settings {
+    /// Reads environment and file, and puts the flags above them.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or says something unknown.
+    pub(crate) fn load(flags: &Global) -> anyhow::Result<Self> {
+        let file = match flags
+            .config
+            .clone()
+            .or_else(|| env("HAUL_CONFIG").map(PathBuf::from))
+        {
+            Some(path) => read(&path)?,
+            None if Path::new(FILE).exists() => read(Path::new(FILE))?,
+            None => File::default(),
+        };
+        let environment = Layer {
+            broker: env("HAUL_BROKER"),
+            store: env("HAUL_STORE"),
+            namespace: env("HAUL_NAMESPACE"),
+            log: env("HAUL_LOG"),
+        };
+        Ok(Self::merge(flags, environment, file))
+    }
+
+    /// Whether broker and store are one file of this host.
+    pub(crate) fn is_embedded(&self) -> bool {
+        let Urls { broker, store, .. } = &self.urls;
+        broker.starts_with("sqlite:") && store.as_ref().is_none_or(|store| store == broker)
+    }
+
+    fn merge(flags: &Global, environment: Layer, file: File) -> Self {
+        let flags = Layer {
+            broker: flags.broker.clone(),
+            store: flags.store.clone(),
+            namespace: flags.namespace.clone(),
+            log: flags.log.clone(),
+        };
+        let worker = file.worker;
+        let file = Layer {
+            broker: file.broker,
+            store: file.store,
+            namespace: file.namespace,
+            log: file.log,
+        };
+        let layers = [flags, environment, file];
+        let urls = Urls {
+            broker: layers
+                .iter()
+                .find_map(|layer| layer.broker.clone())
+                .unwrap_or_else(|| DEFAULT_URL.to_owned()),
+            store: store(&layers),
+            namespace: layers.iter().find_map(|layer| layer.namespace.clone()),
+        };
+        let log = layers.iter().find_map(|layer| layer.log.clone());
+        Self { urls, log, worker }
+    }
+}
+
+/// A SQLite broker is its own store: a store that a weaker layer names belongs to another broker,
+/// so that `--broker sqlite:x.db` works where the environment speaks of a fleet.
+fn store(layers: &[Layer]) -> Option<String> {
+    for layer in layers {
+        if layer.store.is_some() {
+            return layer.store.clone();
+        }
+        if layer
+            .broker
+            .as_ref()
+            .is_some_and(|broker| broker.starts_with("sqlite:"))
+        {
+            return None;
+        }
+        if layer.broker.is_some() {
+            return layers.iter().find_map(|layer| layer.store.clone());
+        }
+    }
+    None
+}
+
+/// An empty variable is as good as none.
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn read(path: &Path) -> anyhow::Result<File> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Exit::usage(format!("cannot read the settings in {path:?}: {error}")))?;
+    parse(&text).map_err(|why| Exit::usage(format!("{}: {why}", path.display())))
+}
+
+fn parse(text: &str) -> Result<File, String> {
+    toml::from_str(text).map_err(|error| {
+        // Not the line itself, which may hold a password.
+        let line = error.span().map_or(1, |span| {
+            text.get(..span.start)
+                .unwrap_or_default()
+                .matches('\n')
+                .count()
+                + 1
+        });
+        format!(
+            "line {line}: {}",
+            redact(error.message().trim()).replace('\n', "; ")
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(broker: Option<&str>, store: Option<&str>) -> Layer {
+        Layer {
+            broker: broker.map(str::to_owned),
+            store: store.map(str::to_owned),
+            ..Layer::default()
+        }
+    }
+
+    fn file(text: &str) -> File {
+        parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_flag_is_stronger_than_the_environment_and_that_than_the_file() {
+        let flags = Global {
+            namespace: Some("flag".into()),
+            ..Global::default()
+        };
+        let mut environment = layer(Some("amqp://env"), None);
+        environment.namespace = Some("env".into());
+        let file = file("broker = 'amqp://file'\nstore = 'redis://file'\nnamespace = 'file'");
+        let urls = Settings::merge(&flags, environment, file).urls;
+        assert_eq!(urls.namespace.as_deref(), Some("flag"));
+        assert_eq!(urls.broker, "amqp://env");
+        assert_eq!(urls.store.as_deref(), Some("redis://file"));
+    }
+
+    #[test]
+    fn a_sqlite_broker_leaves_a_weaker_store_alone() {
+        let flags = Global {
+            broker: Some("sqlite:x.db".into()),
+            ..Global::default()
+        };
+        let environment = layer(Some("amqp://env"), Some("redis://env"));
+        let urls = Settings::merge(&flags, environment, File::default()).urls;
+        assert_eq!(urls.store, None);
+    }
+
+    #[test]
+    fn nothing_given_is_a_file_in_the_working_directory() {
+        let urls = Settings::merge(&Global::default(), Layer::default(), File::default()).urls;
+        assert_eq!(urls, Urls::from(DEFAULT_URL));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_without_its_value() {
+        let error = parse("namespace = 'x'\nbrokr = 'amqp://me:secret@host'").unwrap_err();
+        assert!(
+            error.contains("line 2") && error.contains("`brokr`"),
+            "{error}"
+        );
+        assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_with_its_line_and_without_its_password() {
+        let error = parse("\nworker = 'amqp://me:secret@host'").unwrap_err();
+        assert!(
+            error.contains("line 2") && !error.contains("secret"),
+            "{error}"
+        );
+    }
+}
