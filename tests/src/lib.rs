@@ -11,4 +11,6 @@ pub mod conformance;
 pub mod jobs;
 pub mod proxy;
 pub mod servers;
+pub mod site;
 pub mod wait;
+pub mod worker_process;
