@@ -95,7 +95,12 @@ impl Site {
     pub fn env(&self) -> Vec<(&'static str, String)> {
         let mut env = vec![("HAUL_BROKER", self.urls.broker.clone())];
         env.extend(self.urls.store.clone().map(|url| ("HAUL_STORE", url)));
-        env.extend(self.urls.namespace.clone().map(|name| ("HAUL_NAMESPACE", name)));
+        env.extend(
+            self.urls
+                .namespace
+                .clone()
+                .map(|name| ("HAUL_NAMESPACE", name)),
+        );
         env
     }
 
@@ -124,7 +129,9 @@ impl Site {
     pub async fn submit_many(&self, count: usize, lines: &[&str]) -> Vec<JobId> {
         let jobs = (0..count).map(|_| self.job(lines));
         let jobs = self.producer.submit_many(jobs).await;
-        jobs.into_iter().map(|job| job.unwrap().id().clone()).collect()
+        jobs.into_iter()
+            .map(|job| job.unwrap().id().clone())
+            .collect()
     }
 
     /// The record, which must be there.
@@ -184,5 +191,9 @@ fn ready(facts: &QueueFacts) -> u64 {
 
 /// How its attempts ended, oldest first.
 pub fn outcomes(record: &Record) -> Vec<Outcome> {
-    record.attempts.iter().map(|attempt| attempt.outcome).collect()
+    record
+        .attempts
+        .iter()
+        .map(|attempt| attempt.outcome)
+        .collect()
 }

@@ -13,6 +13,7 @@ use std::{
 };
 
 use haul_common::job::{JobId, Task};
+use haul_worker::{Context, Failure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -72,6 +73,45 @@ impl LedgerFile {
         let mut file = self.0.lock().unwrap();
         file.write_all(line.as_bytes()).unwrap();
     }
+}
+
+/// The handler of [`Script`].
+///
+/// # Errors
+/// As the script says.
+pub async fn play(ctx: Context<LedgerFile>, script: Script) -> Result<(), Failure> {
+    let write = |what: &str| {
+        let (ledger, fence) = (ctx.state(), ctx.fence().0);
+        ledger.write(what, ctx.id(), fence, ctx.attempt());
+    };
+    write("start");
+    for line in script.lines() {
+        let mut words = line.split(' ');
+        let (word, number) = (words.next().unwrap_or_default(), words.next());
+        let number = number.and_then(|number| number.parse::<u32>().ok());
+        match word {
+            "ok" => {}
+            // The first N attempts.
+            "fail" if ctx.attempt() <= number.unwrap_or(u32::MAX) => {
+                write("end");
+                return Err(Failure::retry("by script"));
+            }
+            "kill" if ctx.attempt() <= number.unwrap_or(u32::MAX) => {
+                let own = Pid::from_raw(std::process::id().cast_signed());
+                kill(own, Signal::SIGKILL)?;
+            }
+            "fail" | "kill" => {}
+            "panic" => panic!("by script"),
+            "hang" => std::future::pending().await,
+            "sleep_ms" => {
+                tokio::time::sleep(Duration::from_millis(number.unwrap_or(0).into())).await;
+            }
+            other => return Err(Failure::fatal(format!("`{other}` is not in any script"))),
+        }
+    }
+    write("effect");
+    write("end");
+    Ok(())
 }
 
 /// What workers did.
@@ -240,7 +280,11 @@ impl WorkerProcess {
 
     /// Whether it said this.
     pub fn said(&self, what: &str) -> bool {
-        self.said.lock().unwrap().iter().any(|line| line.contains(what))
+        self.said
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|line| line.contains(what))
     }
 
     fn signal(&self, signal: Signal) {

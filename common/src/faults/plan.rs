@@ -95,9 +95,8 @@ impl Plan {
         let made = state.made.entry(call).or_default();
         *made += 1;
         let nth = *made;
-        let meant = |rule: &&(Call, usize, usize, Fault)| {
-            rule.0 == call && (rule.1..rule.2).contains(&nth)
-        };
+        let meant =
+            |rule: &&(Call, usize, usize, Fault)| rule.0 == call && (rule.1..rule.2).contains(&nth);
         let fault = state.rules.iter().find(meant).map(|rule| rule.3);
         state.struck += usize::from(fault.is_some());
         fault

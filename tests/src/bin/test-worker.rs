@@ -6,13 +6,13 @@
 //!
 //! `test-worker submit|redrive ID SCRIPT` does that once instead, for crashes in a producer.
 
-use std::{env, io::Write, process, time::Duration};
+use std::{env, io::Write, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use haul_common::connect::{DEFAULT_URL, Urls};
 use haul_producer::Producer;
-use haul_tests::worker_process::{LedgerFile, Script};
-use haul_worker::{Context, Failure, Worker};
+use haul_tests::worker_process::{LedgerFile, Script, play};
+use haul_worker::Worker;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<()> {
@@ -85,40 +85,5 @@ async fn work(
         }
     });
     running.finished().await?;
-    Ok(())
-}
-
-async fn play(ctx: Context<LedgerFile>, script: Script) -> Result<(), Failure> {
-    let write = |what: &str| {
-        let (ledger, fence) = (ctx.state(), ctx.fence().0);
-        ledger.write(what, ctx.id(), fence, ctx.attempt());
-    };
-    write("start");
-    for line in script.lines() {
-        let mut words = line.split(' ');
-        let (word, number) = (words.next().unwrap_or_default(), words.next());
-        let number = number.and_then(|number| number.parse::<u32>().ok());
-        match word {
-            "ok" => {}
-            // The first N attempts.
-            "fail" if ctx.attempt() <= number.unwrap_or(u32::MAX) => {
-                write("end");
-                return Err(Failure::retry("by script"));
-            }
-            "kill" if ctx.attempt() <= number.unwrap_or(u32::MAX) => {
-                let own = nix::unistd::Pid::from_raw(process::id().cast_signed());
-                nix::sys::signal::kill(own, nix::sys::signal::Signal::SIGKILL)?;
-            }
-            "fail" | "kill" => {}
-            "panic" => panic!("by script"),
-            "hang" => std::future::pending().await,
-            "sleep_ms" => {
-                tokio::time::sleep(Duration::from_millis(number.unwrap_or(0).into())).await;
-            }
-            other => return Err(Failure::fatal(format!("`{other}` is not in any script"))),
-        }
-    }
-    write("effect");
-    write("end");
     Ok(())
 }
