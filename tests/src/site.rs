@@ -15,7 +15,7 @@ use haul_producer::{Producer, Submit};
 
 use crate::{
     backends::{self, After},
-    wait::eventually,
+    wait::{SOON, eventually},
     worker_process::{Ledger, QUEUE, Script},
 };
 
@@ -65,9 +65,17 @@ impl Site {
 
     /// These servers.
     pub async fn fleet(amqp: &str, redis: &str) -> Self {
+        // One after the other: forty quorum queues at a time are enough for a small server.
+        static SETTING_UP: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let _turn = SETTING_UP.lock().await;
         let namespace = backends::namespace();
         let broker = backends::rabbitmq_at(amqp.to_owned(), namespace.clone()).await;
         let store = backends::redis_at(redis.to_owned(), namespace.clone()).await;
+        let queues = [QUEUE.parse().unwrap()];
+        eventually("its queues to be declared", SOON, || {
+            broker.it.declare(&queues)
+        })
+        .await;
         let backend = Backend {
             broker: broker.it.clone(),
             store: store.it.clone(),

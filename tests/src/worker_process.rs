@@ -251,7 +251,7 @@ impl WorkerProcess {
     /// Starts one, and waits until it is ready.
     pub async fn ready(site: &Site, settings: &Settings) -> Self {
         let worker = Self::spawn(site, settings);
-        worker.becomes_ready(crate::wait::SOON).await;
+        worker.becomes_ready(Duration::from_secs(40)).await;
         worker
     }
 

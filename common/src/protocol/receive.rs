@@ -248,7 +248,9 @@ impl Protocol {
             .unwrap_or(record);
         // A job that runs needs no message of its own any more.
         let Ok(step) = record.life.give_up(reason, error, now) else {
-            if record.life.state.kind().is_terminal() {
+            // Ended by an earlier try, perhaps, that did not come to publish. Not for what had no
+            // queue: its letter has none either, and comes here again.
+            if record.life.state.kind().is_terminal() && delivery.given_up.is_some() {
                 self.publish_what_follows(&record.spec, &record.life)
                     .await?;
             }
@@ -260,8 +262,6 @@ impl Protocol {
             .store
             .apply(Self::change(&record, step))
             .await?;
-        // A crash here leaves a dead job without its letter, until its message comes again.
-        faults::point("bury_lost.recorded");
         if matches!(applied, Applied::Done) {
             tracing::warn!(job = %record.spec.id, %queue, %reason, "a lost message is kept as dead");
             self.publish(&record.spec.id, Self::dead_letter(&record.spec, &life))
