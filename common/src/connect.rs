@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
+pub use crate::ports::Backend;
 use crate::{
     job::NameError,
     ports::{Broker, BrokerError, Store, StoreError},
@@ -10,17 +11,6 @@ use crate::{
     sqlite::Sqlite,
     wire::topology::Namespace,
 };
-
-/// A broker and a store that belong together.
-#[derive(Debug, Clone)]
-pub struct Backend {
-    /// What owns the work.
-    pub broker: Arc<dyn Broker>,
-    /// What is known about it.
-    pub store: Arc<dyn Store>,
-    /// Both are one file of this host, so that whoever can submit could as well run.
-    pub embedded: bool,
-}
 
 /// Where the broker and the store are.
 ///

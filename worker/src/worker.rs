@@ -11,7 +11,7 @@ use crate::{
     Context,
     handler::Registry,
     io::Io,
-    run::{self, RunError, Running},
+    run::{self, Parts, RunError, Running},
     tasks::{self, Shell},
 };
 
@@ -21,22 +21,6 @@ use crate::{
 pub struct Worker<S> {
     state: Arc<S>,
     pub(crate) parts: Parts,
-}
-
-/// What the loops need to know.
-#[derive(Debug)]
-pub(crate) struct Parts {
-    pub(crate) io: Io,
-    pub(crate) backend: Backend,
-    /// The backend was connected for this worker alone, and is closed with it.
-    pub(crate) owns_backend: bool,
-    pub(crate) registry: Registry,
-    pub(crate) queues: BTreeMap<QueueName, u32>,
-    pub(crate) strict_lanes: bool,
-    pub(crate) grace: Duration,
-    pub(crate) guard_after: Duration,
-    /// The first option that was wrong.
-    pub(crate) wrong: Option<String>,
 }
 
 impl Worker<()> {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::job::WorkerId;
 use crate::job::{Backoff, Failure, Spec, json};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);

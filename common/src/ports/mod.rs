@@ -4,6 +4,8 @@
 mod broker;
 mod store;
 
+use std::{sync::Arc, time::Duration};
+
 pub use broker::{
     Broker, BrokerError, Confirm, Delivery, Inbox, LaneFacts, Publication, QueueFacts, Route,
     Settlement, Source, Verdict,
@@ -34,3 +36,19 @@ pub enum Level {
     /// Does not work, or loses jobs.
     Broken,
 }
+
+/// A broker and a store that belong together.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// What owns the work.
+    pub broker: Arc<dyn Broker>,
+    /// What is known about it.
+    pub store: Arc<dyn Store>,
+    /// Both are one file of this host, so that whoever can submit could as well run.
+    pub embedded: bool,
+}
+
+/// A worker that has not beaten for this long is dead.
+pub const WORKER_TTL: Duration = Duration::from_secs(10);
+/// How often a worker beats.
+pub const HEARTBEAT: Duration = Duration::from_secs(3);

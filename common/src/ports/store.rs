@@ -71,7 +71,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// When the store is away.
     async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError>;
 
-    /// Whether the worker has beaten within [`crate::protocol::WORKER_TTL`]. Says yes in doubt:
+    /// Whether the worker has beaten within [`crate::ports::WORKER_TTL`]. Says yes in doubt:
     /// just after the store came back, live workers have not had the time to say so.
     ///
     /// # Errors

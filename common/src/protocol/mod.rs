@@ -17,23 +17,19 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 
+pub use crate::ports::{HEARTBEAT, WORKER_TTL};
 pub use control::{CancelOutcome, RedriveOutcome};
 pub use finish::Finished;
 pub use receive::{Assignment, Receipt};
 pub use submit::{Submission, SubmitError, Submitted};
 
 use crate::{
-    connect::Backend,
     job::{Envelope, JobId, Record, Spec},
     life::{Life, Step, expires},
-    ports::{Change, Confirm, Publication, Route, StoreError},
+    ports::{Backend, Change, Confirm, Publication, Route, StoreError},
     wire,
 };
 
-/// A worker that has not beaten for this long is dead.
-pub const WORKER_TTL: Duration = Duration::from_secs(10);
-/// How often a worker beats.
-pub const HEARTBEAT: Duration = Duration::from_secs(3);
 /// How long an attempt holds its delivery before a guard stands in for it: well below the 30
 /// minutes after which RabbitMQ takes an unacknowledged delivery back.
 pub const GUARD_AFTER: Duration = Duration::from_secs(600);

@@ -18,6 +18,7 @@ mod convert;
 mod errors;
 mod facts;
 mod link;
+mod plan;
 mod publisher;
 mod settle;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::{
     convert::{given_up, head, outgoing, short},
     facts::{judge_version, property},
     settle::{Frame, group},
-    topology::{Step, base, of_queue},
+    plan::{Step, base, of_queue},
     window::{Identity, Window},
 };
 use crate::{

@@ -3,13 +3,13 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::{
     Inner, Sqlite, consumer,
     fault::Fault,
-    messages::{DEAD, Letter},
+    messages::{DEAD, Letter, must_exist},
     writer::{OnDisk, Txn},
 };
 use crate::{
@@ -107,13 +107,6 @@ fn nothing_ever() -> Inbox {
     let (inbox, deliveries) = mpsc::channel(1);
     tokio::spawn(async move { inbox.closed().await });
     Inbox(deliveries)
-}
-
-/// Refuses a queue that was never declared.
-pub(super) fn must_exist(db: &Connection, queue: &QueueName) -> Result<(), Fault> {
-    let mut look = db.prepare_cached("SELECT 1 FROM queues WHERE name = ?1")?;
-    let found = look.query_row([&**queue], |_| Ok(())).optional()?;
-    found.ok_or_else(|| Inner::no_such_queue(queue))
 }
 
 fn facts(db: &Connection, queue: &QueueName) -> Result<QueueFacts, Fault> {

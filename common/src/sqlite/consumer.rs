@@ -11,10 +11,9 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::{
     Inner,
-    broker::must_exist,
     fault::Fault,
     hub::Wake,
-    messages::{Taken, Tap, number},
+    messages::{Taken, Tap, must_exist, number},
     session,
     writer::{OnDisk, Txn},
 };

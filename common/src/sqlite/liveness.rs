@@ -3,7 +3,7 @@
 
 use std::{fs, process, sync::OnceLock};
 
-use crate::{protocol::WORKER_TTL, time::Timestamp};
+use crate::{ports::WORKER_TTL, time::Timestamp};
 
 /// Names one process for ever, where the system can.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
-use super::{fault::Fault, session};
+use super::{Inner, fault::Fault, session};
 use crate::{
     job::{Lane, QueueName},
     ports::{Publication, Route, Verdict},
@@ -18,6 +18,13 @@ pub(super) const DEAD: i64 = 4;
 /// The number that stands for a lane in the file.
 pub(super) fn number(lane: Lane) -> i64 {
     lane as i64
+}
+
+/// Refuses a queue that was never declared.
+pub(super) fn must_exist(db: &Connection, queue: &QueueName) -> Result<(), Fault> {
+    let mut look = db.prepare_cached("SELECT 1 FROM queues WHERE name = ?1")?;
+    let found = look.query_row([&**queue], |_| Ok(())).optional()?;
+    found.ok_or_else(|| Inner::no_such_queue(queue))
 }
 
 /// A publication, ready to be written.

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     job::JobId,
-    protocol::{HEARTBEAT, WORKER_TTL},
+    ports::{HEARTBEAT, WORKER_TTL},
     time::Timestamp,
 };
 

@@ -17,10 +17,10 @@ mod sheep;
 mod supervise;
 mod table;
 
-use std::{num::NonZero, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZero, sync::Arc, time::Duration};
 
 use haul_common::{
-    connect::ConnectError,
+    connect::{Backend, ConnectError},
     job::{QueueName, WorkerId},
     ports::{BrokerError, StoreError, WorkerInfo},
     protocol::Protocol,
@@ -33,10 +33,25 @@ use crate::{
     handler::Registry,
     io::Io,
     stop::{Level, Stop},
-    worker::Parts,
 };
 use health::{Gates, Health, Readiness};
 use table::Table;
+
+/// What the loops need to know.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) io: Io,
+    pub(crate) backend: Backend,
+    /// The backend was connected for this worker alone, and is closed with it.
+    pub(crate) owns_backend: bool,
+    pub(crate) registry: Registry,
+    pub(crate) queues: BTreeMap<QueueName, u32>,
+    pub(crate) strict_lanes: bool,
+    pub(crate) grace: Duration,
+    pub(crate) guard_after: Duration,
+    /// The first option that was wrong.
+    pub(crate) wrong: Option<String>,
+}
 
 /// A worker that cannot start, or could not go on.
 #[derive(Debug, thiserror::Error)]
