@@ -31,6 +31,8 @@ pub enum Act {
     Hold,
     /// Waits until it is asked to stop, then says that it was cancelled.
     Listen,
+    /// Waits until it is asked to stop, then fails.
+    Flinch,
     /// Never ends by itself.
     Hang,
     /// Blocks its thread for so many milliseconds, then returns its name.
@@ -134,6 +136,10 @@ pub async fn run(ctx: Context<Desk>, job: Scripted) -> Result<String, Failure> {
         Act::Listen => {
             ctx.stopped().await;
             return Err(Failure::cancelled());
+        }
+        Act::Flinch => {
+            let cause = ctx.stopped().await;
+            return Err(Failure::retry(format!("{cause:?}")));
         }
         Act::Hang => std::future::pending().await,
         Act::Block(ms) => std::thread::sleep(Duration::from_millis(ms)),
