@@ -27,7 +27,8 @@ pub enum Act {
     Throttle(u64),
     /// Panics.
     Panic,
-    /// Waits for [`Desk::let_go`], whoever asks it to stop; then returns its name.
+    /// Says that it is half done and waits for [`Desk::let_go`], whoever asks it to stop; then
+    /// returns its name.
     Hold,
     /// Waits until it is asked to stop, then says that it was cancelled.
     Listen,
@@ -132,7 +133,10 @@ pub async fn run(ctx: Context<Desk>, job: Scripted) -> Result<String, Failure> {
         }
         Act::Throttle(ms) => return Err(Failure::throttled(Duration::from_millis(ms), "less")),
         Act::Panic => panic!("told to"),
-        Act::Hold => desk.hold().await,
+        Act::Hold => {
+            ctx.progress(1, 2, "half");
+            desk.hold().await;
+        }
         Act::Listen => {
             ctx.stopped().await;
             return Err(Failure::cancelled());
