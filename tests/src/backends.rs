@@ -20,6 +20,7 @@ use std::{
 
 use haul_common::{
     connect::Backend,
+    faults::{FaultyBroker, FaultyStore, Plan},
     job::{Lane, QueueName},
     ports::{Broker, Store},
     rabbitmq::RabbitMq,
@@ -138,6 +139,20 @@ pub async fn sqlite_broker() -> Fixture<dyn Broker> {
 pub async fn sqlite_store() -> Fixture<dyn Store> {
     let (sqlite, dir) = sqlite().await;
     Fixture::new(sqlite as Arc<dyn Store>).with(dir)
+}
+
+/// SQLite as broker, behind the fault-injecting wrapper with no fault planned.
+pub async fn faulty_broker() -> Fixture<dyn Broker> {
+    let Fixture { it, _after } = sqlite_broker().await;
+    let it = FaultyBroker::new(it, Plan::new()) as Arc<dyn Broker>;
+    Fixture { it, _after }
+}
+
+/// SQLite as store, behind the fault-injecting wrapper with no fault planned.
+pub async fn faulty_store() -> Fixture<dyn Store> {
+    let Fixture { it, _after } = sqlite_store().await;
+    let it = FaultyStore::new(it, Plan::new()) as Arc<dyn Store>;
+    Fixture { it, _after }
 }
 
 /// A broker and a store that belong together, and what has to go after them.

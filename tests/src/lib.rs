@@ -13,4 +13,6 @@ pub mod jobs;
 pub mod proxy;
 pub mod scripted;
 pub mod servers;
+pub mod site;
 pub mod wait;
+pub mod worker_process;

@@ -138,11 +138,13 @@ macro_rules! stores {
 brokers! {
     rabbitmq = super::backends::rabbitmq,
     sqlite_broker = super::backends::sqlite_broker,
+    faulty_broker = super::backends::faulty_broker,
 }
 
 stores! {
     redis = super::backends::redis,
     sqlite_store = super::backends::sqlite_store,
+    faulty_store = super::backends::faulty_store,
 }
 
 /// A claim that nobody runs claims nothing.

@@ -104,6 +104,7 @@ impl Protocol {
                 why: error.to_string(),
             })?;
         self.publish(id, Publication { message, route }).await?;
+        // A crash here leaves a message that carries the redrive to a job that is still dead.
         faults::point("redrive.published");
         // Superseded: a worker was quicker, and has done it.
         self.backend

@@ -61,6 +61,7 @@ impl Protocol {
             .when(retryable)
             .notify(|error, wait| tracing::warn!(job = %record.spec.id, %error, ?wait, "not recorded yet"))
             .await?;
+        // A crash here leaves an end whose message the redelivery publishes.
         faults::point("finish.recorded");
         let Some(life) = written else {
             return Ok(Self::refused(settlement));
@@ -138,6 +139,7 @@ impl Protocol {
                 |error, wait| tracing::warn!(job = %spec.id, %error, ?wait, "not published yet"),
             )
             .await?;
+        // A crash here leaves two messages of one job, or one of a job that has ended.
         faults::point("finish.published");
         match settlement {
             Some(settlement) if released => settlement.release(),
@@ -210,6 +212,7 @@ impl Protocol {
             },
         };
         self.publish(&spec.id, guard).await?;
+        // A crash here leaves the guard beside the original.
         faults::point("guard.published");
         if let Some(settlement) = settlement.take() {
             settlement.ack();

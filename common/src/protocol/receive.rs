@@ -72,6 +72,8 @@ impl Protocol {
             },
         )
         .await?;
+        // A crash here makes two jobs of it after all: nothing of a delivery is its own for ever.
+        faults::point("receive.named");
         Ok(Receipt::Settle(Verdict::Ack))
     }
 
@@ -90,6 +92,7 @@ impl Protocol {
         for _ in 0..LOOKS_MAX {
             let record = match self.backend.store.claim(claim.clone()).await? {
                 Claimed::Granted(grant) => {
+                    // A crash here leaves a running job whose worker is gone.
                     faults::point("claim.granted");
                     let (life, created) = (grant.life, grant.created);
                     let spec = envelope.spec;
@@ -168,6 +171,8 @@ impl Protocol {
     async fn put_off(&self, record: &Record, delay: Duration) -> Result<Receipt, ProtocolError> {
         let copy = Self::vehicle(&record.spec, &record.life, delay, false);
         self.publish(&record.spec.id, copy).await?;
+        // A crash here leaves two messages of one job.
+        faults::point("put_off.published");
         Ok(Receipt::Settle(Verdict::Ack))
     }
 
@@ -243,7 +248,9 @@ impl Protocol {
             .unwrap_or(record);
         // A job that runs needs no message of its own any more.
         let Ok(step) = record.life.give_up(reason, error, now) else {
-            if record.life.state.kind().is_terminal() {
+            // Ended by an earlier try, perhaps, that did not come to publish. Not for what had no
+            // queue: its letter has none either, and comes here again.
+            if record.life.state.kind().is_terminal() && delivery.given_up.is_some() {
                 self.publish_what_follows(&record.spec, &record.life)
                     .await?;
             }
@@ -255,7 +262,6 @@ impl Protocol {
             .store
             .apply(Self::change(&record, step))
             .await?;
-        faults::point("bury_lost.recorded");
         if matches!(applied, Applied::Done) {
             tracing::warn!(job = %record.spec.id, %queue, %reason, "a lost message is kept as dead");
             self.publish(&record.spec.id, Self::dead_letter(&record.spec, &life))

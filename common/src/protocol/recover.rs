@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Protocol, ProtocolError};
-use crate::{job::Record, life::crash_limit_reached, ports::Applied};
+use crate::{faults, job::Record, life::crash_limit_reached, ports::Applied};
 
 impl Protocol {
     /// Takes up to `limit` jobs from workers that vanished and sends them on; says how many.
@@ -43,6 +43,8 @@ impl Protocol {
         if !matches!(applied, Applied::Done) {
             return Ok(false);
         }
+        // A crash here leaves a queued job whose only message is the one that its lost worker held.
+        faults::point("take_orphan.recorded");
         tracing::warn!(job = %orphan.spec.id, attempt = orphan.life.attempt, state = %life.state.kind(),
             "its worker vanished");
         if for_good {

@@ -92,6 +92,7 @@ impl Protocol {
         self.declare_queues(open.iter().map(|n| &jobs[*n].spec))
             .await;
         let confirms = self.publish_all(publications).await;
+        // A crash here leaves jobs that nobody knows of but the broker.
         faults::point("submit.published");
 
         let mut accepted = Vec::new();

@@ -1,0 +1,18 @@
+//! What tests do to Haul from within: end the process at a named point, and let the n-th call of a
+//! broker or a store go wrong. Nothing of it is there unless built with the feature `faults`.
+
+#[cfg(feature = "faults")]
+mod broker;
+#[cfg(feature = "faults")]
+mod plan;
+mod points;
+#[cfg(feature = "faults")]
+mod store;
+
+#[cfg(feature = "faults")]
+pub use self::{
+    broker::FaultyBroker,
+    plan::{Call, Fault, Plan},
+    store::FaultyStore,
+};
+pub use points::point;

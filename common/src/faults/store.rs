@@ -1,0 +1,132 @@
+//! A store whose calls go wrong by plan.
+
+use std::{future::Future, sync::Arc};
+
+use async_trait::async_trait;
+
+use super::{Call, Fault, Plan};
+use crate::{
+    filter::Filter,
+    job::{JobId, Record, WorkerId},
+    ports::{
+        Applied, Beat, Change, Claim, Claimed, Created, Finding, Kept, Listing, Note, PageRequest,
+        Pulse, QueueCounts, Save, Saved, Store, StoreError, Topic, Watch, WorkerInfo,
+    },
+    time::Timestamp,
+};
+
+/// A store whose calls go wrong by plan.
+#[derive(Debug)]
+pub struct FaultyStore {
+    inner: Arc<dyn Store>,
+    plan: Plan,
+}
+
+impl FaultyStore {
+    /// `inner`, with what `plan` says.
+    pub fn new(inner: Arc<dyn Store>, plan: Plan) -> Arc<Self> {
+        Arc::new(Self { inner, plan })
+    }
+
+    async fn go<T>(
+        &self,
+        call: Call,
+        carry_out: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let fault = self.plan.store(call).await;
+        if fault == Some(Fault::Before) {
+            return Err(injected());
+        }
+        let answer = carry_out.await;
+        if fault == Some(Fault::Lost) {
+            return Err(injected());
+        }
+        answer
+    }
+}
+
+fn injected() -> StoreError {
+    StoreError::Unreachable {
+        at: "a faulty store".to_owned(),
+        why: "by plan".to_owned(),
+    }
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn create(&self, records: Vec<Record>) -> Result<Vec<Created>, StoreError> {
+        self.go(Call::Create, self.inner.create(records)).await
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError> {
+        self.go(Call::Claim, self.inner.claim(claim)).await
+    }
+
+    async fn apply(&self, change: Change) -> Result<Applied, StoreError> {
+        self.go(Call::Apply, self.inner.apply(change)).await
+    }
+
+    async fn note(&self, note: Note) -> Result<Kept, StoreError> {
+        self.go(Call::Keep, self.inner.note(note)).await
+    }
+
+    async fn save(&self, save: Save) -> Result<Kept, StoreError> {
+        self.go(Call::Keep, self.inner.save(save)).await
+    }
+
+    async fn saved(&self, id: &JobId) -> Result<Saved, StoreError> {
+        self.go(Call::Read, self.inner.saved(id)).await
+    }
+
+    async fn beat(&self, beat: Beat) -> Result<Pulse, StoreError> {
+        self.go(Call::Beat, self.inner.beat(beat)).await
+    }
+
+    async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError> {
+        self.go(Call::Beat, self.inner.retire(worker)).await
+    }
+
+    async fn is_alive(&self, worker: &WorkerId) -> Result<bool, StoreError> {
+        self.go(Call::Read, self.inner.is_alive(worker)).await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
+        self.go(Call::Read, self.inner.workers()).await
+    }
+
+    async fn find(&self, id: &JobId) -> Result<Option<Record>, StoreError> {
+        self.go(Call::Read, self.inner.find(id)).await
+    }
+
+    async fn list(&self, filter: &Filter, page: PageRequest) -> Result<Listing, StoreError> {
+        self.go(Call::Read, self.inner.list(filter, page)).await
+    }
+
+    async fn counts(&self) -> Result<Vec<QueueCounts>, StoreError> {
+        self.go(Call::Read, self.inner.counts()).await
+    }
+
+    async fn orphans(&self, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.go(Call::Read, self.inner.orphans(limit)).await
+    }
+
+    async fn expire(&self, limit: usize) -> Result<usize, StoreError> {
+        self.go(Call::Read, self.inner.expire(limit)).await
+    }
+
+    async fn watch(&self, topic: Topic) -> Result<Watch, StoreError> {
+        self.go(Call::Read, self.inner.watch(topic)).await
+    }
+
+    fn now(&self) -> Timestamp {
+        self.inner.now()
+    }
+
+    async fn check(&self) -> Vec<Finding> {
+        self.inner.check().await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}

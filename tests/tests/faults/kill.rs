@@ -1,0 +1,94 @@
+//! Workers that are killed or frozen in the middle of their work.
+
+use std::time::{Duration, Instant};
+
+use haul_common::job::Outcome;
+use haul_tests::{
+    site::{BOTH, Kind, Site, outcomes},
+    wait::{SOON, eventually},
+    worker_process::{Settings, WorkerProcess},
+};
+
+const SLOTS: u32 = 8;
+const JOBS: usize = 200;
+
+async fn kill_in_mid_work(kind: Kind, limit: Duration) {
+    let site = Site::of(kind).await;
+    let settings = Settings {
+        slots: SLOTS,
+        ..Settings::default()
+    };
+    let mut worker = WorkerProcess::ready(&site, &settings).await;
+    let ids = site.submit_many(JOBS, &["sleep_ms 50"]).await;
+    site.did("effect", JOBS / 4, SOON).await;
+    worker.kill9();
+    let before = site.ledger().total("start");
+    assert!(before < JOBS, "killed too late to show anything");
+    let _next = WorkerProcess::ready(&site, &settings).await;
+    let since = Instant::now();
+    site.did("start", before + 1, limit).await;
+    if kind == Kind::Embedded {
+        assert!(since.elapsed() < Duration::from_secs(5), "not at once");
+    }
+    haul_tests::wait::eventually("all to have their effect", limit, || async {
+        let done = site.ledger().counts("effect").len();
+        if done == JOBS { Ok(()) } else { Err(done) }
+    })
+    .await;
+    for id in &ids {
+        site.ended(id, limit).await;
+    }
+    site.all_succeed(&ids, SOON).await;
+    let reruns = site.ledger().total("start") - JOBS;
+    assert!(reruns <= SLOTS as usize, "{reruns} ran again");
+    site.is_empty(0, SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_worker_loses_no_job_and_repeats_at_most_what_it_was_running() {
+    tokio::join!(
+        kill_in_mid_work(Kind::Embedded, Duration::from_secs(15)),
+        kill_in_mid_work(Kind::Fleet, Duration::from_secs(30)),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_kills_its_worker_moves_on_with_the_next_one() {
+    futures_util::future::join_all(BOTH.map(|kind| async move {
+        let site = Site::of(kind).await;
+        let mut victim = WorkerProcess::ready(&site, &Settings::default()).await;
+        let id = site.submit(&["kill 1"]).await;
+        victim.ended(SOON).await;
+        let _next = WorkerProcess::ready(&site, &Settings::default()).await;
+        let record = site.ended(&id, Duration::from_secs(30)).await;
+        assert_eq!(outcomes(&record), [Outcome::Lost, Outcome::Succeeded]);
+    }))
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_was_frozen_past_its_lease_is_refused() {
+    futures_util::future::join_all(BOTH.map(|kind| async move {
+        let site = Site::of(kind).await;
+        let frozen = WorkerProcess::ready(&site, &Settings::default()).await;
+        let id = site.submit(&["sleep_ms 1500"]).await;
+        site.did("start", 1, SOON).await;
+        frozen.stop();
+        let _other = WorkerProcess::ready(&site, &Settings::default()).await;
+        let record = site.ended(&id, Duration::from_secs(45)).await;
+        assert_eq!(outcomes(&record), [Outcome::Lost, Outcome::Succeeded]);
+        frozen.cont();
+        // Its handler comes to its effect, too late; its end is refused.
+        eventually("the refusal", SOON, || async {
+            let refused = frozen.said("its end was refused") || frozen.said("lost its job");
+            if refused { Ok(()) } else { Err(frozen.log()) }
+        })
+        .await;
+        frozen.becomes_ready(Duration::from_secs(30)).await;
+        let again = site.record(&id).await;
+        assert_eq!(again.life.fence, record.life.fence);
+        assert_eq!(outcomes(&again), outcomes(&record));
+        site.is_empty(0, SOON).await;
+    }))
+    .await;
+}

@@ -1,0 +1,158 @@
+//! Servers that are killed, stopped and emptied in the middle of work.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use haul_tests::{
+    backends,
+    servers::Server,
+    site::Site,
+    wait::{SOON, eventually},
+    worker_process::{Settings, WorkerProcess},
+};
+use tokio::task::spawn_blocking;
+
+/// A worker notices, connects again with pauses, and waits out the doubt about who is alive.
+const BACK: Duration = Duration::from_secs(40);
+/// A quorum queue that is younger than this when its node is killed is ruined (rabbitmq-server
+/// 15725): not ours to test.
+const QUEUES_ARE_SAFE: Duration = Duration::from_secs(4);
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    spawn_blocking(work).await.unwrap()
+}
+
+async fn all_ran_once(site: &Site, ids: &[haul_common::job::JobId], limit: Duration) {
+    eventually("every job to have its effect", limit, || async {
+        let done = site.ledger().counts("effect").len();
+        if done == ids.len() { Ok(()) } else { Err(done) }
+    })
+    .await;
+    let repeated: Vec<_> = ids
+        .iter()
+        .filter(|id| site.ledger().count("effect", id) != 1)
+        .collect();
+    assert!(repeated.is_empty(), "ran again: {repeated:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_redis_loses_no_job_and_workers_wait_for_it() {
+    let redis = blocking(|| Server::redis(&["appendfsync=always"])).await;
+    let site = Site::fleet(&backends::amqp_url(), &redis.url()).await;
+    let worker = WorkerProcess::ready(&site, &Settings::default()).await;
+    let ids = site.submit_many(80, &["sleep_ms 100"]).await;
+    site.did("effect", 10, SOON).await;
+    let redis = blocking(move || {
+        redis.kill();
+        redis
+    })
+    .await;
+    eventually("the worker to notice", SOON, || async {
+        let noticed = worker.said("taking no new jobs");
+        if noticed { Ok(()) } else { Err(worker.log()) }
+    })
+    .await;
+    // What runs goes on to its end; nothing new is started.
+    eventually("what runs to end", SOON, || async {
+        let (starts, ends) = (site.ledger().total("start"), site.ledger().total("end"));
+        if starts == ends {
+            Ok(())
+        } else {
+            Err((starts, ends))
+        }
+    })
+    .await;
+    let started = site.ledger().total("start");
+    assert!(started < ids.len());
+    let _redis = blocking(move || {
+        let mut redis = redis;
+        redis.start();
+        redis
+    })
+    .await;
+    all_ran_once(&site, &ids, BACK).await;
+    site.all_succeed(&ids, BACK).await;
+    site.is_empty(0, SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emptied_redis_loses_no_plain_job() {
+    let redis = blocking(|| Server::redis(&[])).await;
+    let site = Site::fleet(&backends::amqp_url(), &redis.url()).await;
+    let _worker = WorkerProcess::ready(&site, &Settings::default()).await;
+    let ids = site.submit_many(80, &["sleep_ms 50"]).await;
+    let failing = site.submit_many(10, &["fail 1"]).await;
+    site.did("effect", 20, SOON).await;
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    redis::cmd("FLUSHALL")
+        .exec_async(&mut connection)
+        .await
+        .unwrap();
+    assert!(
+        site.ledger().total("effect") < ids.len(),
+        "emptied too late"
+    );
+    let all: Vec<_> = ids.into_iter().chain(failing).collect();
+    all_ran_once(&site, &all, BACK).await;
+    site.is_empty(0, SOON).await;
+    // What had not ended by then is known again, with its end.
+    let states = site.producer.counts().await.unwrap();
+    for queue in states {
+        for state in queue.states.keys() {
+            assert_eq!(*state, haul_common::job::StateKind::Succeeded, "{queue:?}");
+        }
+    }
+}
+
+async fn rabbitmq_goes_away(end: fn(&Server)) {
+    let (rabbitmq, redis) = blocking(|| (Server::rabbitmq(&[]), Server::redis(&[]))).await;
+    let site = Arc::new(Site::fleet(&rabbitmq.url(), &redis.url()).await);
+    let worker = WorkerProcess::ready(&site, &Settings::default()).await;
+    let declared = Instant::now();
+    let ids = site.submit_many(60, &["sleep_ms 500"]).await;
+    let failing = site.submit_many(4, &["fail 1"]).await;
+    site.did("effect", 8, SOON).await;
+    tokio::time::sleep(QUEUES_ARE_SAFE.saturating_sub(declared.elapsed())).await;
+    let rabbitmq = blocking(move || {
+        end(&rabbitmq);
+        rabbitmq
+    })
+    .await;
+    worker.becomes_unready(SOON).await;
+    let asked = Instant::now();
+    let refused = site.job(&["ok"]).id("during-the-outage").await;
+    assert!(refused.is_err(), "accepted by a broker that is away");
+    assert!(
+        asked.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        asked.elapsed()
+    );
+    let _rabbitmq = blocking(move || {
+        let mut rabbitmq = rabbitmq;
+        rabbitmq.start();
+        rabbitmq
+    })
+    .await;
+    worker.becomes_ready(BACK).await;
+    let retried = eventually("the job to be accepted", BACK, || async {
+        site.job(&["ok"]).id("during-the-outage").await
+    })
+    .await;
+    let all: Vec<_> = [ids, failing, vec![retried.id().clone()]].concat();
+    site.all_succeed(&all, BACK).await;
+    all_ran_once(&site, &all, SOON).await;
+    site.is_empty(0, SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_rabbitmq_loses_no_job() {
+    rabbitmq_goes_away(Server::kill).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_rabbitmq_loses_no_job() {
+    rabbitmq_goes_away(Server::stop).await;
+}
