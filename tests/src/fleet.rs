@@ -63,10 +63,13 @@ impl Fleet {
 
     async fn over(urls: Urls, namespace: Option<Namespace>, after: Vec<Box<dyn After>>) -> Self {
         let producer = Producer::connect(urls.clone()).await.unwrap();
-        let desk = Desk::default();
+        // A busy server takes its time over the first topology, more than a worker would give it.
+        let (broker, queues) = (&producer.backend().broker, [queue("default")]);
+        let declare = || broker.declare(&queues);
+        eventually("the default queue", LONG, declare).await;
         Self {
             producer,
-            desk,
+            desk: Desk::default(),
             urls,
             namespace,
             _after: after,
@@ -172,12 +175,9 @@ impl Fleet {
         assert_eq!(confirms, [Confirm::Accepted]);
     }
 
-    /// Publishes a message to the normal lane of the default queue, which there is.
+    /// Publishes a message to the normal lane of the default queue.
     pub async fn post(&self, message: Message) {
-        let queue = queue("default");
-        let broker = &self.backend().broker;
-        broker.declare(std::slice::from_ref(&queue)).await.unwrap();
-        self.publish(message, Route::Lane(queue, Lane::Normal))
+        self.publish(message, Route::Lane(queue("default"), Lane::Normal))
             .await;
     }
 

@@ -27,10 +27,13 @@ pub enum Act {
     Throttle(u64),
     /// Panics.
     Panic,
-    /// Waits for [`Desk::let_go`], whoever asks it to stop; then returns its name.
+    /// Says that it is half done and waits for [`Desk::let_go`], whoever asks it to stop; then
+    /// returns its name.
     Hold,
     /// Waits until it is asked to stop, then says that it was cancelled.
     Listen,
+    /// Waits until it is asked to stop, then fails.
+    Flinch,
     /// Never ends by itself.
     Hang,
     /// Blocks its thread for so many milliseconds, then returns its name.
@@ -130,10 +133,17 @@ pub async fn run(ctx: Context<Desk>, job: Scripted) -> Result<String, Failure> {
         }
         Act::Throttle(ms) => return Err(Failure::throttled(Duration::from_millis(ms), "less")),
         Act::Panic => panic!("told to"),
-        Act::Hold => desk.hold().await,
+        Act::Hold => {
+            ctx.progress(1, 2, "half");
+            desk.hold().await;
+        }
         Act::Listen => {
             ctx.stopped().await;
             return Err(Failure::cancelled());
+        }
+        Act::Flinch => {
+            let cause = ctx.stopped().await;
+            return Err(Failure::retry(format!("{cause:?}")));
         }
         Act::Hang => std::future::pending().await,
         Act::Block(ms) => std::thread::sleep(Duration::from_millis(ms)),

@@ -18,7 +18,9 @@ haul_tests::on_both! {
     a_scheduled_job_that_is_cancelled_never_starts,
     a_retrying_job_that_is_cancelled_never_starts_again,
     a_running_job_that_listens_is_cancelled,
+    a_running_job_that_fails_when_asked_to_stop_is_cancelled,
     a_running_job_that_does_not_listen_is_aborted,
+    a_running_job_whose_worker_vanished_is_cancelled,
     a_result_that_comes_in_time_counts,
     a_job_that_ended_says_so,
     an_unknown_job_says_so,
@@ -127,6 +129,29 @@ async fn a_running_job_that_does_not_listen_is_aborted(fleet: Fleet) {
         .finished
         .since(record.attempts[0].started);
     assert!(graced >= Duration::from_secs(10), "{graced:?}");
+}
+
+async fn a_running_job_that_fails_when_asked_to_stop_is_cancelled(fleet: Fleet) {
+    let _worker = fleet.scripted().await;
+    let job = fleet.submit([Act::Flinch, Act::Ok]).await;
+    fleet.started(job.id(), 1).await;
+    assert_eq!(job.cancel().await.unwrap(), CancelOutcome::Requested);
+    let record = fleet.ended(job.id()).await;
+    assert_eq!(history(&record), [(1, Outcome::Cancelled)]);
+}
+
+async fn a_running_job_whose_worker_vanished_is_cancelled(fleet: Fleet) {
+    let worker = fleet.scripted().await;
+    let job = fleet.submit([Act::Hang, Act::Ok]).await;
+    fleet.started(job.id(), 1).await;
+    drop(worker);
+    assert_eq!(job.cancel().await.unwrap(), CancelOutcome::Requested);
+    let _other = fleet.scripted().await;
+    let record = fleet.ended(job.id()).await;
+    assert_eq!(record.life.state.kind(), StateKind::Cancelled);
+    assert_eq!(history(&record), [(1, Outcome::Lost)]);
+    overtaken(&fleet).await;
+    assert_eq!(fleet.desk.starts(job.id()), 1);
 }
 
 async fn a_result_that_comes_in_time_counts(fleet: Fleet) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use haul_common::{
-    job::{Envelope, HeaderValue, JobId, Outcome, Reason, Spec, StateKind, json},
+    job::{Envelope, HeaderValue, JobId, Lane, Outcome, Reason, Spec, StateKind, json},
     ports::Route,
     protocol::CancelOutcome,
     time::Timestamp,
@@ -18,6 +18,8 @@ use haul_tests::{
 
 haul_tests::on_both! {
     a_message_that_comes_twice_runs_once,
+    messages_that_come_twice_at_once_run_once,
+    an_end_that_comes_too_late_does_not_count,
     a_stale_message_does_not_run_an_attempt_that_ended,
     a_message_of_an_earlier_attempt_does_not_start_the_next_one_early,
     a_message_of_a_later_attempt_is_believed,
@@ -71,6 +73,43 @@ async fn a_message_that_comes_twice_runs_once(fleet: Fleet) {
         history(&fleet.find(&spec.id).await),
         [(1, Outcome::Succeeded)]
     );
+}
+
+async fn messages_that_come_twice_at_once_run_once(fleet: Fleet) {
+    let specs: Vec<_> = (0..50).map(|_| spec([Act::Ok])).collect();
+    for spec in specs.iter().chain(&specs).chain(&specs) {
+        fleet.post(first(spec)).await;
+    }
+    let _workers = (fleet.scripted().await, fleet.scripted().await);
+    for spec in &specs {
+        succeeds(&fleet, &spec.id).await;
+    }
+    fleet.ready(Lane::Normal, 0).await;
+    all_came(&fleet).await;
+    for spec in &specs {
+        assert_eq!(fleet.desk.starts(&spec.id), 1);
+    }
+}
+
+/// Somebody took the job over while its first attempt still ran.
+async fn an_end_that_comes_too_late_does_not_count(fleet: Fleet) {
+    let _worker = fleet.scripted_with(1).await;
+    let job = fleet.submit([Act::Hold, Act::Fatal]).await;
+    fleet.started(job.id(), 1).await;
+    let now = fleet.backend().store.now();
+    fleet.apply(job.id(), |life| life.lose(now)).await;
+    let record = fleet.find(job.id()).await;
+    let mut second = Envelope::first(record.spec, None);
+    (second.attempt, second.fence) = (2, record.life.fence);
+    let _other = fleet.scripted().await;
+    fleet.post(encode(&second)).await;
+    let ended = fleet.ended(job.id()).await;
+    fleet.desk.let_go(1);
+    all_came(&fleet).await;
+    assert_eq!(reason(&ended), Reason::Fatal);
+    let after = fleet.find(job.id()).await;
+    assert_eq!(after.life.version(), ended.life.version());
+    assert_eq!(history(&after), [(1, Outcome::Lost), (2, Outcome::Failed)]);
 }
 
 async fn a_stale_message_does_not_run_an_attempt_that_ended(fleet: Fleet) {
@@ -290,7 +329,7 @@ async fn what_is_malformed_keeps_its_bytes(fleet: Fleet) {
         ..message("default", 1)
     };
     let id = wrong.head.message_id.as_deref().unwrap().parse().unwrap();
-    let lane = haul_common::job::Lane::High;
+    let lane = Lane::High;
     fleet
         .publish(wrong, Route::Lane(queue("default"), lane))
         .await;

@@ -87,7 +87,7 @@ async fn an_abort_gives_attempts_back_at_no_cost(fleet: Fleet) {
     let worker = fleet.scripted().await;
     let mut jobs = Vec::new();
     for _ in 0..4 {
-        jobs.push(fleet.job([Act::Listen, Act::Ok]).attempts(1).await.unwrap());
+        jobs.push(fleet.job([Act::Flinch, Act::Ok]).attempts(1).await.unwrap());
     }
     for job in &jobs {
         fleet.started(job.id(), 1).await;

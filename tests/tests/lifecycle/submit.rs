@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use haul_common::{
-    job::{Envelope, HeaderValue, Lane, Record, StateKind},
+    job::{Envelope, HeaderValue, Lane, StateKind},
     ports::PageRequest,
     protocol,
     time::Timestamp,
@@ -12,7 +12,7 @@ use haul_common::{
 };
 use haul_producer::{Submission, SubmitError, WaitError};
 use haul_tests::{
-    fleet::{Fleet, LONG, result, until},
+    fleet::{Fleet, LONG, result, within},
     jobs::spec,
     scripted::Act,
 };
@@ -216,46 +216,21 @@ async fn a_wait_for_an_unknown_job_says_so(fleet: Fleet) {
 }
 
 async fn a_watch_sees_states_and_progress(fleet: Fleet) {
-    let job = fleet.submit([Act::Ok]).await;
-    let watch = job.watch().await.unwrap();
-    let seen = tokio::spawn(watch.collect::<Vec<Record>>());
-    until("the first look", || async {
-        fleet.find(job.id()).await.life.starts == 0
-    })
-    .await;
-    let desk = fleet.desk.clone();
-    let _worker = fleet
-        .worker(|w| {
-            w.queue("default", 1).handle(
-                move |ctx: Context<_>, args: haul_tests::scripted::Scripted| {
-                    let desk = desk.clone();
-                    async move {
-                        ctx.progress(1, 2, "half");
-                        desk.say(ctx.id(), "half");
-                        desk.hold().await;
-                        Ok::<_, Failure>(args.name)
-                    }
-                },
-            )
-        })
-        .await;
-    fleet
-        .once(job.id(), "progress", |record| record.progress.is_some())
-        .await;
+    let job = fleet.submit([Act::Hold]).await;
+    let mut watch = Box::pin(job.watch().await.unwrap());
+    let mut states = vec![within("a first look", watch.next()).await.unwrap()];
+    let _worker = fleet.scripted().await;
+    while states.last().unwrap().progress.is_none() {
+        states.push(within("its progress", watch.next()).await.unwrap());
+    }
+    let half = states.last().unwrap().progress.clone().unwrap();
+    assert_eq!((half.done, half.total, &*half.message), (1, 2, "half"));
     fleet.desk.let_go(1);
-    let seen = tokio::time::timeout(LONG, seen).await.unwrap().unwrap();
-    let mut states: Vec<_> = seen.iter().map(|record| record.life.state.kind()).collect();
-    states.dedup();
-    assert_eq!(
-        states,
-        [StateKind::Queued, StateKind::Running, StateKind::Succeeded]
-    );
-    let halves = seen.iter().filter_map(|record| record.progress.as_ref());
-    assert!(
-        halves
-            .into_iter()
-            .any(|p| (p.done, p.total, &*p.message) == (1, 2, "half"))
-    );
+    states.extend(within("its end", watch.collect::<Vec<_>>()).await);
+    let mut kinds: Vec<_> = states.iter().map(|r| r.life.state.kind()).collect();
+    kinds.dedup();
+    let all = [StateKind::Queued, StateKind::Running, StateKind::Succeeded];
+    assert_eq!(kinds, all);
 }
 
 async fn a_job_that_nobody_recorded_is_recorded_when_it_comes(fleet: Fleet) {
