@@ -35,6 +35,24 @@ impl Health {
     }
 }
 
+/// Backends that do not answer for this long may well answer others: what waits here goes back.
+const AWAY_AFTER: Duration = Duration::from_secs(5);
+
+impl Health {
+    /// Waits until the backends have not answered for a while.
+    pub(super) async fn away(&self) {
+        let mut watch = self.0.subscribe();
+        loop {
+            // The sender is in `self`, so that neither can fail.
+            let _ = watch.wait_for(|well| !well).await;
+            let back = watch.wait_for(|well| *well);
+            if tokio::time::timeout(AWAY_AFTER, back).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
 /// Queues that slow down because somebody asked for less.
 #[derive(Debug, Default)]
 pub(super) struct Gates(Mutex<HashMap<QueueName, Instant>>);

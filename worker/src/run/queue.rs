@@ -31,11 +31,36 @@ async fn take(
 ) -> Option<Infallible> {
     let slots = Arc::new(Semaphore::new(slots as usize));
     loop {
-        let slot = slots.clone().acquire_owned().await.ok()?;
-        hub.health.well().await;
+        let slot = tokio::select! {
+            slot = slots.clone().acquire_owned() => slot.ok()?,
+            () = hub.health.away() => {
+                give_back(hub, lanes).await?;
+                continue;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = hub.health.well() => {}
+            () = hub.health.away() => {
+                give_back(hub, lanes).await?;
+                continue;
+            }
+        }
         hub.gates.open(queue).await;
         let delivery = lanes.next().await?;
         hub.attempts
             .spawn(attempt::run(hub.clone(), delivery, slot));
+    }
+}
+
+/// Gives back what waits here until the store answers: others may reach it. The feeds have stopped,
+/// so that it does not come again.
+async fn give_back(hub: &Hub, lanes: &mut Lanes) -> Option<()> {
+    loop {
+        tokio::select! {
+            biased;
+            () = hub.health.well() => return Some(()),
+            delivery = lanes.next() => delivery?.settlement.release(),
+        }
     }
 }
