@@ -93,10 +93,18 @@ impl Site {
         }
     }
 
+    /// Its URLs by way of these addresses.
+    pub fn urls(&self, amqp: &str, redis: &str) -> Urls {
+        Urls {
+            broker: amqp.to_owned(),
+            store: Some(redis.to_owned()),
+            namespace: self.urls.namespace.clone(),
+        }
+    }
+
     /// Workers that are spawned from now on use these URLs: those of proxies.
     pub fn workers_use(&mut self, amqp: &str, redis: &str) {
-        self.urls.broker = amqp.to_owned();
-        self.urls.store = Some(redis.to_owned());
+        self.urls = self.urls(amqp, redis);
     }
 
     /// What a process of this site finds in its environment.

@@ -164,7 +164,7 @@ impl Protocol {
             }
             State::Dead { .. } => {
                 self.publish(&spec.id, Self::dead_letter(spec, life))
-                    .await?
+                    .await?;
             }
             _ => {}
         }

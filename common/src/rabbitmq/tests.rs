@@ -11,8 +11,8 @@ use super::{
     address::Address,
     convert::{given_up, head, outgoing, short},
     facts::{judge_version, property},
-    settle::{Frame, group},
     plan::{Step, base, of_queue},
+    settle::{Frame, group},
     window::{Identity, Window},
 };
 use crate::{

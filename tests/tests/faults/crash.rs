@@ -1,12 +1,12 @@
 //! A process ends at every point between two steps whose order matters; a healthy worker then has
 //! to bring every job to the end that it should have, once.
 //!
-//! What swapping two steps breaks, tried by hand:
-//! * finish acknowledges before it records: `finish.recorded` comes after the acknowledgement, so
-//!   nobody gets the job again: "waited for: the end of …" for the failing job at
-//!   `finish.recorded` (its retry was never published).
-//! * claim and run before the delivery is held, or submit records before it publishes: the job of
-//!   `submit.published` is a record that nobody ever runs.
+//! What a swap of two steps breaks, tried by hand:
+//! * finish acknowledges, then records and publishes: at `finish.recorded` nobody gets the message
+//!   again, so that a failed job stays `retrying` ("waited for: the end of …") and a dead job has no
+//!   letter ("waited for: no message left … dead: 0").
+//! * what lost its job acknowledges instead of giving back: the job whose janitor crashed stays
+//!   `queued` for ever ("waited for: the end of …").
 
 use std::time::Duration;
 

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use haul_common::{connect::Backend, job::Outcome};
+use haul_producer::Producer;
 use haul_tests::{
     backends,
     proxy::{Mode, Proxy},
-    site::Site,
+    site::{Site, outcomes},
     wait::{SOON, eventually},
-    worker_process::{Settings, WorkerProcess},
+    worker_process::{Script, Settings, WorkerProcess},
 };
 
 /// How long the network stays broken: past heartbeats, time-outs and leases.
@@ -83,4 +85,75 @@ async fn a_broken_network_costs_time_and_no_job() {
         .into_iter()
         .flat_map(|side| [Mode::Reset, Mode::BlackHole, Mode::Close].map(|mode| cut(side, mode)));
     join_all(cuts).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_whose_worker_lost_only_the_broker_is_left_to_it() {
+    let (amqp, redis) = (backends::amqp_url(), backends::redis_url());
+    let mut site = Site::fleet(&amqp, &redis).await;
+    let (to_amqp, through) = proxied(&amqp).await;
+    site.workers_use(&through, &redis);
+    let _cut_off = WorkerProcess::ready(&site, &Settings::default()).await;
+    let id = site.submit(&["sleep_ms 6000"]).await;
+    site.did("start", 1, SOON).await;
+    site.workers_use(&amqp, &redis);
+    let _other = WorkerProcess::ready(&site, &Settings::default()).await;
+    to_amqp.set(Mode::Refuse);
+    let record = site.ended(&id, SOON).await;
+    assert_eq!(outcomes(&record), [Outcome::Succeeded]);
+    assert_eq!(site.ledger().count("start", &id), 1);
+    to_amqp.set(Mode::Pass);
+    site.is_empty(0, SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_whose_worker_lost_only_the_store_is_taken_over_and_ends_once() {
+    let (amqp, redis) = (backends::amqp_url(), backends::redis_url());
+    let mut site = Site::fleet(&amqp, &redis).await;
+    let (to_redis, through) = proxied(&redis).await;
+    site.workers_use(&amqp, &through);
+    let cut_off = WorkerProcess::ready(&site, &Settings::default()).await;
+    let id = site.submit(&["sleep_ms 2000"]).await;
+    site.did("start", 1, SOON).await;
+    to_redis.set(Mode::BlackHole);
+    site.workers_use(&amqp, &redis);
+    let _other = WorkerProcess::ready(&site, &Settings::default()).await;
+    let record = site.ended(&id, Duration::from_secs(45)).await;
+    assert_eq!(outcomes(&record), [Outcome::Lost, Outcome::Succeeded]);
+    to_redis.set(Mode::Pass);
+    eventually("the refusal of the late end", READY_AGAIN, || async {
+        let refused = cut_off.said("its end was refused");
+        if refused { Ok(()) } else { Err(cut_off.log()) }
+    })
+    .await;
+    assert_eq!(outcomes(&site.record(&id).await), outcomes(&record));
+    site.is_empty(0, SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submit_into_a_black_hole_says_that_nobody_knows_and_can_be_repeated() {
+    let (amqp, redis) = (backends::amqp_url(), backends::redis_url());
+    let site = Site::fleet(&amqp, &redis).await;
+    let (to_amqp, through) = proxied(&amqp).await;
+    let connected = Backend::connect(site.urls(&through, &redis)).await.unwrap();
+    let producer = Producer::new(connected);
+    let submit = |id: &'static str| producer.submit(Script::new(&["ok"])).id(id);
+    submit("before").await.unwrap();
+    to_amqp.set(Mode::Mute);
+    let asked = std::time::Instant::now();
+    let unknown = submit("within").await.unwrap_err().to_string();
+    let waited = asked.elapsed();
+    assert!(unknown.starts_with("nobody knows"), "{unknown}");
+    assert!(waited < Duration::from_secs(30), "{waited:?}");
+    to_amqp.set(Mode::Pass);
+    let again = eventually("the broker to be back", READY_AGAIN, || async {
+        submit("within").await
+    })
+    .await;
+    let _worker = WorkerProcess::ready(&site, &Settings::default()).await;
+    site.all_succeed(&["before".parse().unwrap(), again.id().clone()], SOON)
+        .await;
+    assert_eq!(site.ledger().total("effect"), 2);
+    site.is_empty(0, SOON).await;
+    eprintln!("a submit into a black hole took {waited:?}");
 }

@@ -92,3 +92,31 @@ async fn a_worker_that_was_frozen_past_its_lease_is_refused() {
     }))
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_slept_past_its_lease_alone_goes_on_with_its_jobs() {
+    futures_util::future::join_all(BOTH.map(|kind| async move {
+        let site = Site::of(kind).await;
+        let worker = WorkerProcess::ready(&site, &Settings::default()).await;
+        let ids = site.submit_many(4, &["sleep_ms 20000"]).await;
+        site.did("start", 4, SOON).await;
+        let owner = site.record(&ids[0]).await.life.state.worker().cloned();
+        let owner = owner.unwrap();
+        worker.stop();
+        let store = &site.producer.backend().store;
+        eventually("its lease to end", SOON, || async {
+            match store.is_alive(&owner).await {
+                Ok(false) => Ok(()),
+                other => Err(other),
+            }
+        })
+        .await;
+        worker.cont();
+        site.all_succeed(&ids, Duration::from_secs(30)).await;
+        for id in &ids {
+            let record = site.record(id).await;
+            assert_eq!(outcomes(&record), [Outcome::Succeeded], "{kind:?}");
+        }
+    }))
+    .await;
+}

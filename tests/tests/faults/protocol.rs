@@ -162,3 +162,12 @@ async fn several_errors_in_a_row_are_outlasted() {
     let expected = &[Outcome::Failed, Outcome::Succeeded];
     join_all(BOTH.map(|kind| ends_all_the_same(kind, plan(), &["fail 1"], expected))).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_heartbeat_about_one_attempt_does_not_stop_the_next_one() {
+    // The third beat is made while the first attempt runs, and looked at while the second does.
+    let plan = || Plan::new().at(Call::Beat, 3, Fault::Late(Duration::from_secs(3)));
+    let script = &["sleep_ms 4000", "fail 1"];
+    let expected = &[Outcome::Failed, Outcome::Succeeded];
+    join_all(BOTH.map(|kind| ends_all_the_same(kind, plan(), script, expected))).await;
+}

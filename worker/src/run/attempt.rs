@@ -28,7 +28,8 @@ pub(super) async fn run(hub: Arc<Hub>, delivery: Delivery, slot: OwnedSemaphoreP
     }
 }
 
-/// Keeps the delivery while a backend is away: given back, it would come again at once.
+/// Keeps the delivery while a backend is away for a moment: given back, it would come again at
+/// once. When it stays away, others may reach it: then the feeds stop, and this goes back.
 async fn receive(hub: &Hub, delivery: &Delivery, busy: &Busy<'_>) -> Option<Receipt> {
     loop {
         match hub
@@ -46,6 +47,7 @@ async fn receive(hub: &Hub, delivery: &Delivery, busy: &Busy<'_>) -> Option<Rece
         }
         tokio::select! {
             () = hub.stop.reached(Level::Quiet) => return None,
+            () = hub.health.away() => return None,
             () = hub.health.well() => {}
         }
     }

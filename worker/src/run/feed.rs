@@ -1,6 +1,6 @@
 //! Feeds one lane: keeps a consumer on it, and makes a new one when it is lost or deaf.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use haul_common::{
@@ -19,6 +19,8 @@ const DEAF_AFTER: Duration = Duration::from_secs(15);
 enum End {
     Stop,
     Lost,
+    /// The store is away for this worker; others may reach it, and shall have the work.
+    Away,
 }
 
 pub(super) async fn run(
@@ -30,6 +32,10 @@ pub(super) async fn run(
 ) {
     let mut waits = patience();
     loop {
+        tokio::select! {
+            () = hub.stop.reached(Level::Quiet) => return,
+            () = hub.health.well() => {}
+        }
         let source = Source::Lane(queue.clone(), lane);
         let consume = hub.protocol.backend().broker.consume(source, prefetch);
         let consumed = tokio::select! {
@@ -44,6 +50,9 @@ pub(super) async fn run(
                 drop(attached);
                 match end {
                     End::Stop => return,
+                    End::Away => {
+                        tracing::warn!(%queue, %lane, "not consuming until the store answers");
+                    }
                     End::Lost => {
                         tracing::warn!(%queue, %lane, "its consumer is lost; making another")
                     }
@@ -85,10 +94,12 @@ async fn forward(
     to: &mpsc::Sender<Delivery>,
 ) -> End {
     let mut suspect = false;
+    let mut away = pin!(hub.health.away());
     loop {
         tokio::select! {
             biased;
             () = hub.stop.reached(Level::Quiet) => return End::Stop,
+            () = &mut away => return End::Away,
             delivery = inbox.0.recv() => {
                 suspect = false;
                 let Some(delivery) = delivery else { return End::Lost };

@@ -9,6 +9,9 @@ use std::{
 use haul_common::job::QueueName;
 use tokio::{sync::watch, time::Instant};
 
+/// Backends that do not answer for this long may well answer others: what waits here goes back.
+const AWAY_AFTER: Duration = Duration::from_secs(5);
+
 /// Whether the backends answer. While they do not, nothing new is taken.
 #[derive(Debug)]
 pub(super) struct Health(watch::Sender<bool>);
@@ -32,6 +35,19 @@ impl Health {
     /// Waits until the backends answer.
     pub(super) async fn well(&self) {
         let _ = self.0.subscribe().wait_for(|well| *well).await;
+    }
+
+    /// Waits until the backends have not answered for a while.
+    pub(super) async fn away(&self) {
+        let mut watch = self.0.subscribe();
+        loop {
+            // The sender is in `self`, so that neither can fail.
+            let _ = watch.wait_for(|well| !well).await;
+            let back = watch.wait_for(|well| *well);
+            if tokio::time::timeout(AWAY_AFTER, back).await.is_err() {
+                return;
+            }
+        }
     }
 }
 

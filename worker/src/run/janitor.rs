@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use haul_common::{protocol::WORKER_TTL, time::Timestamp};
+
 use super::Hub;
 use crate::stop::Level;
 
@@ -12,6 +14,7 @@ const EXPIRE_ROUNDS: u32 = 15;
 const AT_ONCE: usize = 500;
 
 pub(super) async fn run(hub: Arc<Hub>) {
+    let mut sleep = Sleep::new(Timestamp::now());
     for round in 0_u32.. {
         // Several janitors do not look at the same moment.
         let pause = EVERY.mul_f64(0.75 + fastrand::f64() / 2.0);
@@ -19,7 +22,8 @@ pub(super) async fn run(hub: Arc<Hub>) {
             () = hub.stop.reached(Level::Quiet) => return,
             () = tokio::time::sleep(pause) => {}
         }
-        if !hub.health.is_well() {
+        let rested = sleep.is_over(Timestamp::now());
+        if !rested || !hub.health.is_well() {
             continue;
         }
         if let Err(error) = hub.protocol.take_orphans(AT_ONCE).await {
@@ -33,10 +37,56 @@ pub(super) async fn run(hub: Arc<Hub>) {
     }
 }
 
+/// Whether this process was frozen, or its machine suspended: then others may have been, too, and
+/// have not had the time to say that they live. Nor has this worker itself.
+struct Sleep {
+    last: Timestamp,
+    until: Timestamp,
+}
+
+impl Sleep {
+    const fn new(now: Timestamp) -> Self {
+        Self {
+            last: now,
+            until: now,
+        }
+    }
+
+    /// By the wall clock, which goes on while a machine is suspended.
+    fn is_over(&mut self, now: Timestamp) -> bool {
+        if now.since(self.last) > 3 * EVERY || now < self.last {
+            self.until = now + WORKER_TTL;
+        }
+        self.last = now;
+        now >= self.until
+    }
+}
+
 /// In small helpings, so that nobody waits for it.
 async fn expire(hub: &Hub) -> Result<(), haul_common::ports::StoreError> {
     while hub.protocol.backend().store.expire(AT_ONCE).await? == AT_ONCE {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_sleep_nobody_is_judged_for_a_lease() {
+        let mut now = Timestamp::now();
+        let mut sleep = Sleep::new(now);
+        now = now + EVERY;
+        assert!(sleep.is_over(now));
+        now = now + Duration::from_secs(60);
+        assert!(!sleep.is_over(now), "it slept");
+        for _ in 0..4 {
+            now = now + EVERY;
+            assert!(!sleep.is_over(now), "others may have slept, too");
+        }
+        now = now + EVERY;
+        assert!(sleep.is_over(now));
+    }
 }
