@@ -14,7 +14,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::notes::Notes;
+use crate::notes::{Notes, head};
+
+const MESSAGE_BYTES_MAX: usize = 1000;
 
 /// Why an attempt is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,7 +178,7 @@ impl<S> Context<S> {
     /// Tells how far the attempt is. Cheap: written at most twice a second.
     pub fn progress(&self, done: u64, total: u64, message: impl Into<String>) {
         let mut message = message.into();
-        message.truncate(message.floor_char_boundary(1000));
+        message.truncate(head(&message, MESSAGE_BYTES_MAX).len());
         self.core.notes.progress(Progress {
             done,
             total,

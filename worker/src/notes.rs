@@ -63,7 +63,7 @@ impl Notes {
 }
 
 /// The beginning of `text`, at most `max` bytes, cut between characters.
-fn head(text: &str, max: usize) -> &str {
+pub(crate) fn head(text: &str, max: usize) -> &str {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;

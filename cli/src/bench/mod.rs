@@ -90,13 +90,13 @@ impl Figure {
 
     fn with_latencies(mut self, mut waits: Vec<Duration>) -> Self {
         waits.sort_unstable();
-        let at = |share: f64| {
-            let place = (waits.len() as f64 * share) as usize;
+        let at = |percent: usize| {
+            let place = waits.len() * percent / 100;
             waits
                 .get(place)
                 .map(|wait| round(wait.as_secs_f64() * 1000.0))
         };
-        (self.p50_ms, self.p99_ms) = (at(0.50), at(0.99));
+        (self.p50_ms, self.p99_ms) = (at(50), at(99));
         self
     }
 

@@ -301,7 +301,7 @@ mod tests {
         let life = running();
         let step = life.succeed(json(&1).unwrap(), NOW).unwrap();
         assert!(matches!(settle(&step, &step.life), Settle::Written));
-        let mut newer = life.clone();
+        let mut newer = life;
         newer.fence = Fence(8);
         assert!(matches!(settle(&step, &newer), Settle::Refused));
         let behind = Life::queued();

@@ -54,7 +54,7 @@ pub(super) async fn run(
                         tracing::warn!(%queue, %lane, "not consuming until the store answers");
                     }
                     End::Lost => {
-                        tracing::warn!(%queue, %lane, "its consumer is lost; making another")
+                        tracing::warn!(%queue, %lane, "its consumer is lost; making another");
                     }
                 }
             }

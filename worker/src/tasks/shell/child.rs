@@ -64,13 +64,13 @@ impl Child {
         if let Some(pipe) = process.stdout.take() {
             let (tail, ctx) = (stdout.clone(), ctx.clone());
             readers.push(tokio::spawn(async move {
-                tail.read(pipe, |line| ctx.log(line)).await
+                tail.read(pipe, |line| ctx.log(line)).await;
             }));
         }
         if let Some(pipe) = process.stderr.take() {
             let (tail, ctx) = (stderr.clone(), ctx.clone());
             readers.push(tokio::spawn(async move {
-                tail.read(pipe, |line| ctx.log(line)).await
+                tail.read(pipe, |line| ctx.log(line)).await;
             }));
         }
         if let (Some(mut pipe), Some(text)) = (process.stdin.take(), args.stdin.clone()) {
