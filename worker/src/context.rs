@@ -95,6 +95,11 @@ impl Core {
         cause.unwrap_or(StopCause::Lost)
     }
 
+    /// Why the handler was asked to stop, if it was.
+    pub(crate) fn stop_cause(&self) -> Option<StopCause> {
+        *self.cause.borrow()
+    }
+
     /// Asks the handler to stop; the first cause stands.
     pub(crate) fn stop(&self, cause: StopCause) {
         self.cause
@@ -172,7 +177,7 @@ impl<S> Context<S> {
 
     /// Why the attempt is to stop; nothing while it may go on.
     pub fn stop_cause(&self) -> Option<StopCause> {
-        *self.core.cause.borrow()
+        self.core.stop_cause()
     }
 
     /// Tells how far the attempt is. Cheap: written at most twice a second.

@@ -9,7 +9,7 @@ use haul_common::{
 };
 use tokio::{
     task::{JoinError, JoinHandle},
-    time::Instant,
+    time::{Instant, error::Elapsed},
 };
 
 use super::{ABORT_GRACE, Hub};
@@ -47,10 +47,12 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             biased;
-            // First: a handler that stops as soon as it is asked ends for that cause, not for what
-            // it says about it.
+            joined = &mut handler => return match core.stop_cause() {
+                // It may have been asked to stop since this last looked.
+                Some(cause) => wound_down(Ok(joined), cause, limit),
+                None => Some(outcome(joined)),
+            },
             cause = core.stopped() => return wind_down(core, handler, cause, limit).await,
-            joined = &mut handler => return Some(outcome(joined)),
             () = hub.stop.reached(Level::Abort) => core.stop(StopCause::Stopping),
             () = sleep_until(limit.map(|limit| limit.at)) => core.stop(StopCause::TimedOut),
             () = tokio::time::sleep_until(guard_at), if settlement.is_some() => {
@@ -125,13 +127,22 @@ async fn wind_down(
         STOP_GRACE
     };
     let joined = tokio::time::timeout(grace, &mut handler).await;
-    let forced = joined.is_err();
-    if forced {
+    if joined.is_err() {
         handler.abort();
         if tokio::time::timeout(ABORT_PATIENCE, handler).await.is_err() {
             tracing::warn!(job = %core.spec().id, "its handler does not yield; it is left to itself");
         }
     }
+    wound_down(joined, cause, limit)
+}
+
+/// The end of a handler that was asked to stop: for that cause, whatever it says about it.
+fn wound_down(
+    joined: Result<Joined, Elapsed>,
+    cause: StopCause,
+    limit: Option<Limit>,
+) -> Option<Ended> {
+    let forced = joined.is_err();
     // A result counts, whenever it comes: the work is done.
     if let Ok(Ok(Ok(result))) = joined {
         return (cause != StopCause::Lost).then_some(Ended::Succeeded(result));
