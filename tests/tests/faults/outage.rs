@@ -148,11 +148,9 @@ async fn rabbitmq_goes_away(end: fn(&Server)) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_rabbitmq_loses_no_job() {
-    rabbitmq_goes_away(Server::kill).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stopped_rabbitmq_loses_no_job() {
-    rabbitmq_goes_away(Server::stop).await;
+async fn a_rabbitmq_that_is_killed_or_stopped_loses_no_job() {
+    tokio::join!(
+        rabbitmq_goes_away(Server::kill),
+        rabbitmq_goes_away(Server::stop)
+    );
 }
