@@ -35,6 +35,9 @@ pub enum Receipt {
 /// Each look either ends, or follows a change that somebody made; nobody changes a job that often.
 const LOOKS_MAX: usize = 16;
 
+/// How long a message waits whose job's record cannot be read: for people to mend it.
+const ASIDE: Duration = Duration::from_secs(60);
+
 impl Protocol {
     /// Claims the job that `delivery` is about, for `worker`. `runs_here` tells whether this
     /// process runs the job already.
@@ -173,6 +176,26 @@ impl Protocol {
         self.publish(&record.spec.id, copy).await?;
         // A crash here leaves two messages of one job.
         faults::point("put_off.published");
+        Ok(Receipt::Settle(Verdict::Ack))
+    }
+
+    /// Puts a message off as it is, when the record of its job cannot be read: it must not get
+    /// lost, and nothing else should wait for it.
+    ///
+    /// # Errors
+    /// When the broker is away.
+    pub async fn put_aside(&self, delivery: &Delivery) -> Result<Receipt, ProtocolError> {
+        let message = delivery.message.clone();
+        let id = message.head.message_id.as_deref();
+        let id: JobId = id.and_then(|id| id.parse().ok()).unwrap_or_default();
+        let (queue, lane) = delivery.origin.clone();
+        let route = Route::Later {
+            queue,
+            lane,
+            delay: ASIDE,
+            coarse: true,
+        };
+        self.publish(&id, Publication { message, route }).await?;
         Ok(Receipt::Settle(Verdict::Ack))
     }
 

@@ -7,7 +7,7 @@ use crate::{
     faults,
     job::{Envelope, JobId, Record, Spec, SpecError, StateKind},
     life::Life,
-    ports::{Confirm, Created, Publication, Route, StoreError},
+    ports::{BrokerError, Confirm, Created, Publication, Route, StoreError},
     time::Timestamp,
     wire,
 };
@@ -89,7 +89,8 @@ impl Protocol {
         let open: Vec<usize> = (0..jobs.len()).filter(|n| answers[*n].is_none()).collect();
         let now = self.backend.store.now();
         let publications = open.iter().map(|n| publication(&jobs[*n], now)).collect();
-        self.declare_queues(open.iter().map(|n| &jobs[*n].spec))
+        let declared = self
+            .declare_queues(open.iter().map(|n| &jobs[*n].spec))
             .await;
         let confirms = self.publish_all(publications).await;
         // A crash here leaves jobs that nobody knows of but the broker.
@@ -97,11 +98,9 @@ impl Protocol {
 
         let mut accepted = Vec::new();
         for (n, confirm) in open.into_iter().zip(confirms) {
-            let id = jobs[n].spec.id.clone();
-            match confirm {
-                Confirm::Accepted => accepted.push(n),
-                Confirm::Refused(why) => answers[n] = Some(Err(SubmitError::Refused { id, why })),
-                Confirm::Unknown(why) => answers[n] = Some(Err(SubmitError::Unknown { id, why })),
+            match refusal(&jobs[n].spec.id, confirm, &declared) {
+                None => accepted.push(n),
+                Some(error) => answers[n] = Some(Err(error)),
             }
         }
         self.record_all(jobs, accepted, now, &mut answers).await;
@@ -139,14 +138,13 @@ impl Protocol {
             .await
     }
 
-    async fn declare_queues(&self, specs: impl Iterator<Item = &Spec>) {
+    /// Where it fails, publishing tells for each job what that means for it: the queues may well
+    /// be there.
+    async fn declare_queues(&self, specs: impl Iterator<Item = &Spec>) -> Result<(), BrokerError> {
         let mut queues: Vec<_> = specs.map(|spec| spec.queue.clone()).collect();
         queues.sort();
         queues.dedup();
-        if let Err(error) = self.backend.broker.declare(&queues).await {
-            // Publishing tells for each job what that means for it: the queues may well be there.
-            tracing::debug!(%error, "queues were not declared");
-        }
+        self.backend.broker.declare(&queues).await
     }
 
     /// Publishes, and again what nobody knows the fate of: with the same id, so that a claim drops
@@ -205,6 +203,31 @@ impl Protocol {
                 Created::New | Created::Same(_) => Ok(Submitted { id, existing: None }),
             });
         }
+    }
+}
+
+/// What a confirm that is no acceptance means. Queues that could not be declared are the likely
+/// cause, and say more.
+fn refusal(
+    id: &JobId,
+    confirm: Confirm,
+    declared: &Result<(), BrokerError>,
+) -> Option<SubmitError> {
+    let id = id.clone();
+    let because = |why: String| match declared {
+        Ok(()) => why,
+        Err(error) => format!("{why}; {error}"),
+    };
+    match confirm {
+        Confirm::Accepted => None,
+        Confirm::Refused(why) => Some(SubmitError::Refused {
+            id,
+            why: because(why),
+        }),
+        Confirm::Unknown(why) => Some(SubmitError::Unknown {
+            id,
+            why: because(why),
+        }),
     }
 }
 

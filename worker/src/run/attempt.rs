@@ -6,7 +6,7 @@ use haul_common::{
     job::{FailureKind, JobId},
     life::Ended,
     ports::Delivery,
-    protocol::{Assignment, Finished, Receipt},
+    protocol::{Assignment, Finished, ProtocolError, Receipt},
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -38,6 +38,13 @@ async fn receive(hub: &Hub, delivery: &Delivery, busy: &Busy<'_>) -> Option<Rece
             .await
         {
             Ok(receipt) => return Some(receipt),
+            Err(ProtocolError::Store(error)) if !error.is_retryable() => {
+                tracing::error!(%error, "a message is put off: its job cannot be looked at");
+                if let Ok(receipt) = hub.protocol.put_aside(delivery).await {
+                    return Some(receipt);
+                }
+                hub.health.report(false);
+            }
             Err(error) => {
                 if hub.health.is_well() {
                     tracing::warn!(%error, "taking no new jobs until the backends answer");
