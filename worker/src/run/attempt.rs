@@ -90,6 +90,7 @@ async fn work(
         return;
     };
     tell(&core, &ended);
+    supervise::write_last_notes(&core).await;
     let finish = hub
         .protocol
         .finish(assignment, ended, core.notes.take_log(), settlement);

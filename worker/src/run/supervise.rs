@@ -178,6 +178,18 @@ fn message(panic: &(dyn Any + Send)) -> String {
 /// Writes progress and log once there is something new, and then not for a while.
 async fn write_notes(core: &Core) {
     core.notes.news().await;
+    write(core).await;
+    tokio::time::sleep(NOTE_EVERY).await;
+}
+
+/// Writes the progress that came since the last time: an attempt ends with its last word.
+pub(super) async fn write_last_notes(core: &Core) {
+    if core.notes.snapshot().0.is_some() {
+        write(core).await;
+    }
+}
+
+async fn write(core: &Core) {
     let (progress, log) = core.notes.snapshot();
     let note = Note {
         id: core.spec().id.clone(),
@@ -188,5 +200,4 @@ async fn write_notes(core: &Core) {
     if let Err(error) = core.protocol.backend().store.note(note).await {
         tracing::debug!(job = %core.spec().id, %error, "progress not written");
     }
-    tokio::time::sleep(NOTE_EVERY).await;
 }
