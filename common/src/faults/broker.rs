@@ -29,14 +29,7 @@ impl FaultyBroker {
         carry_out: impl Future<Output = Result<T, BrokerError>>,
     ) -> Result<T, BrokerError> {
         let fault = self.plan.broker(call).await;
-        if fault == Some(Fault::Before) {
-            return Err(injected());
-        }
-        let answer = carry_out.await;
-        if fault == Some(Fault::Lost) {
-            return Err(injected());
-        }
-        answer
+        Fault::befall(fault, carry_out, injected).await
     }
 }
 

@@ -44,6 +44,24 @@ pub enum Fault {
     Late(Duration),
 }
 
+impl Fault {
+    /// Carries a call out, unless it fails before; its answer may be lost.
+    pub(super) async fn befall<T, E>(
+        fault: Option<Self>,
+        carry_out: impl Future<Output = Result<T, E>>,
+        injected: fn() -> E,
+    ) -> Result<T, E> {
+        if fault == Some(Self::Before) {
+            return Err(injected());
+        }
+        let answer = carry_out.await;
+        if fault == Some(Self::Lost) {
+            return Err(injected());
+        }
+        answer
+    }
+}
+
 /// Which calls go wrong. Clones share their counts, so that a test can look on.
 #[derive(Debug, Clone, Default)]
 pub struct Plan(Arc<Mutex<State>>);

@@ -34,14 +34,7 @@ impl FaultyStore {
         carry_out: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let fault = self.plan.store(call).await;
-        if fault == Some(Fault::Before) {
-            return Err(injected());
-        }
-        let answer = carry_out.await;
-        if fault == Some(Fault::Lost) {
-            return Err(injected());
-        }
-        answer
+        Fault::befall(fault, carry_out, injected).await
     }
 }
 
