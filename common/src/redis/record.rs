@@ -10,10 +10,10 @@
 //! | `spec` | JSON, opaque to the scripts |
 //! | `meta`, `head` | what never changes, and where it is in its life, see [`texts`] |
 //! | `error` | what went wrong last, if `head` says that something did |
-//! | `result` | of a job that succeeded, unless it is null |
+//! | `result` | of a job that succeeded, unless `head` has room for it |
 //! | `progress`, `raw` | as they came |
 //! | `log` | the fence of the attempt that wrote it, a bar, and the text |
-//! | `a:<n>` | JSON of an ended attempt, in a ring of [`ATTEMPTS_KEPT`] |
+//! | `a:<n>` | an ended attempt, in a ring of [`ATTEMPTS_KEPT`] |
 //!
 //! Times are milliseconds since the epoch.
 
@@ -39,9 +39,9 @@ fn put(pairs: &mut Pairs, name: &'static str, value: impl Into<Vec<u8>>) {
     pairs.push((Cow::Borrowed(name), value.into()));
 }
 
-fn put_json(pairs: &mut Pairs, name: impl Into<Cow<'static, str>>, value: &impl Serialize) {
+fn put_json(pairs: &mut Pairs, name: &'static str, value: &impl Serialize) {
     match serde_json::to_vec(value) {
-        Ok(json) => pairs.push((name.into(), json)),
+        Ok(json) => put(pairs, name, json),
         // Plain structures of text and numbers: there is nothing in them that JSON cannot say.
         Err(error) => tracing::error!(%error, "a field of a record could not be written"),
     }
@@ -65,7 +65,7 @@ pub(super) fn write(record: &Record) -> Pairs {
     }
     for (attempt, age) in record.attempts.iter().rev().zip(0..ATTEMPTS_KEPT) {
         let start = life.starts.wrapping_add(ATTEMPTS_KEPT).wrapping_sub(age);
-        put_json(&mut pairs, slot(start), attempt);
+        pairs.push((slot(start), texts::attempt(attempt).into_bytes()));
     }
     pairs
 }
@@ -75,7 +75,8 @@ pub(super) fn write_step(step: &Step) -> Pairs {
     let mut pairs = Vec::with_capacity(4);
     write_life(&mut pairs, &step.life);
     if let Some(attempt) = &step.ended {
-        put_json(&mut pairs, slot(step.life.starts), attempt);
+        let text = texts::attempt(attempt);
+        pairs.push((slot(step.life.starts), text.into_bytes()));
         // What no longer counts is not kept twice. Elsewhere it is most likely not there at all.
         if !attempt.log.is_empty() {
             put(&mut pairs, "log", "");
@@ -87,8 +88,8 @@ pub(super) fn write_step(step: &Step) -> Pairs {
     pairs
 }
 
-fn slot(starts: u32) -> String {
-    format!("a:{}", starts % ATTEMPTS_KEPT)
+fn slot(starts: u32) -> Cow<'static, str> {
+    Cow::Owned(format!("a:{}", starts % ATTEMPTS_KEPT))
 }
 
 fn write_life(pairs: &mut Pairs, life: &Life) {
@@ -96,11 +97,10 @@ fn write_life(pairs: &mut Pairs, life: &Life) {
     if let Some(error) = &life.error {
         put(pairs, "error", error.as_str());
     }
-    match &life.state {
-        State::Succeeded { result, .. } if result.get() != "null" => {
-            put(pairs, "result", result.get());
-        }
-        _ => {}
+    if let State::Succeeded { result, .. } = &life.state
+        && texts::short(result).is_none()
+    {
+        put(pairs, "result", result.get());
     }
 }
 
@@ -152,9 +152,12 @@ impl Fields {
 
     fn attempts(&self) -> Result<Vec<Attempt>, String> {
         let kept = self.0.iter().filter(|(name, _)| name.starts_with("a:"));
-        let mut attempts = kept
-            .map(|(name, value)| parse::<Attempt>(name, value))
-            .collect::<Result<Vec<_>, _>>()?;
+        let read = |(name, value): &(Cow<'_, str>, Vec<u8>)| {
+            let text = str::from_utf8(value).map_err(|error| error.to_string());
+            text.and_then(texts::read_attempt)
+                .map_err(|why| format!("{name}: {why}"))
+        };
+        let mut attempts = kept.map(read).collect::<Result<Vec<_>, _>>()?;
         attempts.sort_by_key(|attempt| attempt.fence);
         Ok(attempts)
     }

@@ -25,7 +25,7 @@ fn states() -> impl Strategy<Value = State> {
         times().prop_map(|due| State::Scheduled { due }),
         times().prop_map(|due| State::Retrying { due }),
         (workers(), times()).prop_map(|(worker, began)| State::Running { worker, began }),
-        (times(), ".*").prop_map(|(finished, text)| State::Succeeded {
+        (times(), ".{0,99}").prop_map(|(finished, text)| State::Succeeded {
             finished,
             result: json(&text).unwrap()
         }),
@@ -100,6 +100,11 @@ proptest! {
     fn a_record_is_read_as_it_was_written(record in records()) {
         let read = fields(write(&record)).read().unwrap();
         prop_assert_eq!(format!("{read:?}"), format!("{record:?}"));
+    }
+
+    #[test]
+    fn a_head_begins_with_its_version(life in lives()) {
+        prop_assert!(texts::head(&life).starts_with(&version(&life.version())));
     }
 
     #[test]

@@ -1,12 +1,15 @@
-//! The two fields that scripts read: tokens in a fixed order, with a bar between. No token can hold
-//! one; empty stands for none.
+//! Fields of tokens in a fixed order, with a bar between. No token can hold one; empty stands for
+//! none. Scripts read the first two.
 //!
 //! `meta`, what never changes: digest, queue, created, deadline, batch.
 //!
 //! `head`, where the job is in its life. The part that a compare-and-set compares comes first:
 //! state, attempt, fence, cancel, starts, crashes, started, error, when, what. `error` says whether
 //! the field of that name counts; `when` is the time that the state has (due, began or finished),
-//! and `what` its worker or its reason.
+//! and `what` its worker, its reason, or its result if that is short.
+//!
+//! `a:<n>`, an ended attempt: number, fence, worker, started, finished, outcome, and a JSON array of
+//! error and log, if it has any.
 
 use std::{
     fmt::{Display, Write},
@@ -14,12 +17,18 @@ use std::{
 };
 
 use crate::{
-    job::{Fence, Json, Record, State, StateKind, WorkerId},
+    job::{Attempt, Fence, Json, Record, State, StateKind, WorkerId},
     life::{Life, Version},
     time::Timestamp,
 };
 
 const BAR: char = '|';
+/// Tokens of a head.
+const HEAD: usize = 10;
+/// Tokens of an attempt.
+const ATTEMPT: usize = 7;
+/// A longer result has a field of its own, so that a head stays short.
+const SHORT: usize = 64;
 
 fn put(text: &mut String, token: impl Display) {
     // Text takes whatever is written to it.
@@ -54,12 +63,18 @@ pub(super) fn head(life: &Life) -> String {
         State::Blocked | State::Queued => (None, ""),
         State::Scheduled { due } | State::Retrying { due } => (Some(*due), ""),
         State::Running { worker, began } => (Some(*began), &**worker),
-        State::Succeeded { finished, .. } | State::Cancelled { finished } => (Some(*finished), ""),
+        State::Succeeded { finished, result } => (Some(*finished), short(result).unwrap_or("")),
+        State::Cancelled { finished } => (Some(*finished), ""),
         State::Dead { finished, reason } => (Some(*finished), reason.as_str()),
     };
     put_time(&mut text, when);
     text.push_str(what);
     text
+}
+
+/// A result that has room in the head. Being last there, it may hold bars.
+pub(super) fn short(result: &Json) -> Option<&str> {
+    Some(result.get()).filter(|text| text.len() <= SHORT)
 }
 
 /// How a head begins at this version.
@@ -70,6 +85,42 @@ pub(in crate::redis) fn version(version: &Version) -> String {
     put(&mut text, version.fence);
     put(&mut text, u8::from(version.cancel_requested));
     text
+}
+
+pub(super) fn attempt(attempt: &Attempt) -> String {
+    let mut text = String::with_capacity(160);
+    put(&mut text, attempt.number);
+    put(&mut text, attempt.fence);
+    put(&mut text, &attempt.worker);
+    put_time(&mut text, Some(attempt.started));
+    put_time(&mut text, Some(attempt.finished));
+    put(&mut text, attempt.outcome);
+    if attempt.error.is_some() || !attempt.log.is_empty() {
+        // Plain text: there is nothing in it that JSON cannot say.
+        let said = serde_json::to_string(&(&attempt.error, &attempt.log));
+        text.push_str(&said.unwrap_or_default());
+    }
+    text
+}
+
+pub(super) fn read_attempt(text: &str) -> Result<Attempt, String> {
+    let mut tokens = Tokens(text.splitn(ATTEMPT, BAR));
+    let mut attempt = Attempt {
+        number: tokens.need("number")?,
+        fence: Fence(tokens.need("fence")?),
+        worker: tokens.need("worker")?,
+        started: tokens.time("started")?,
+        finished: tokens.time("finished")?,
+        outcome: tokens.need("outcome")?,
+        error: None,
+        log: String::new(),
+    };
+    let said = tokens.text("log")?;
+    if !said.is_empty() {
+        (attempt.error, attempt.log) =
+            serde_json::from_str(said).map_err(|error| error.to_string())?;
+    }
+    Ok(attempt)
 }
 
 /// When the job was first known.
@@ -86,13 +137,13 @@ pub(in crate::redis) fn worker(head: &str) -> Option<WorkerId> {
     life.state.worker().cloned()
 }
 
-/// A life, of its head and the fields of their own. A missing result is JSON's null.
+/// A life, of its head and the fields of their own.
 pub(in crate::redis) fn life(
     head: &str,
     error: Option<String>,
     result: Option<Json>,
 ) -> Result<Life, String> {
-    let mut tokens = Tokens(head.split(BAR));
+    let mut tokens = Tokens(head.splitn(HEAD, BAR));
     let kind = tokens.need("state")?;
     // In their order.
     Ok(Life {
@@ -107,9 +158,9 @@ pub(in crate::redis) fn life(
     })
 }
 
-struct Tokens<'a>(std::str::Split<'a, char>);
+struct Tokens<I>(I);
 
-impl<'a> Tokens<'a> {
+impl<'a, I: Iterator<Item = &'a str>> Tokens<I> {
     fn text(&mut self, name: &str) -> Result<&'a str, String> {
         self.0.next().ok_or_else(|| format!("it has no {name}"))
     }
@@ -126,6 +177,15 @@ impl<'a> Tokens<'a> {
 
     fn need<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<T, String> {
         self.maybe(name)?.ok_or_else(|| format!("it has no {name}"))
+    }
+
+    fn maybe_json(&mut self, name: &str) -> Result<Option<Json>, String> {
+        match self.text(name)? {
+            "" => Ok(None),
+            text => serde_json::from_str(text)
+                .map(Some)
+                .map_err(|error| format!("{name}: {error}")),
+        }
     }
 
     fn flag(&mut self, name: &str) -> Result<bool, String> {
@@ -152,7 +212,11 @@ impl<'a> Tokens<'a> {
             },
             StateKind::Succeeded => State::Succeeded {
                 finished: self.time("finished")?,
-                result: result.unwrap_or_else(|| serde_json::value::RawValue::NULL.to_owned()),
+                result: match (self.maybe_json("result")?, result) {
+                    (Some(short), _) => short,
+                    (None, Some(long)) => long,
+                    (None, None) => return Err("it has no result".to_owned()),
+                },
             },
             StateKind::Dead => State::Dead {
                 finished: self.time("finished")?,

@@ -21,11 +21,11 @@ if not (timed or state == 'queued') or attempt ~= ARGV[2] or digest ~= ARGV[3]
     or (deadline ~= '' and tonumber(deadline) <= now) then
     return {0, redis.call('HGETALL', KEYS[1])}
 end
-local fence = math.max(seconds * 1000000 + micros, last + 1)
+local fence = string.format('%.0f', math.max(seconds * 1000000 + micros, last + 1))
 now = string.format('%.0f', now)
 if started == '' then started = now end
-local head = string.format('running|%s|%.0f|0|%.0f|%s|%s|%s|%s|%s',
-    attempt, fence, starts + 1, crashes, started, failed, now, ARGV[4])
+local head = 'running|' .. attempt .. '|' .. fence .. '|0|' .. starts + 1 .. '|' .. crashes .. '|'
+    .. started .. '|' .. failed .. '|' .. now .. '|' .. ARGV[4]
 redis.call('HSET', KEYS[1], 'head', head)
 local index = KEYS[2] .. queue .. ':'
 redis.call('ZREM', index .. state, ARGV[1])
