@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use ::redis::{Pipeline, Value};
 
-use super::{keys::Keys, link::Link, list, reply, scripts};
+use super::{keys::Keys, link::Link, list, record, reply, scripts};
 use crate::{
     job::{Fence, JobId, Record, StateKind, WorkerId},
     ports::{Beat, Pulse, StoreError, WorkerInfo},
@@ -28,7 +28,7 @@ pub(super) async fn beat(link: &Link, keys: &Keys, beat: Beat) -> Result<Pulse, 
     loop {
         let (now, rest) = running.split_at(running.len().min(BEAT_AT_ONCE));
         let asked = Timestamp::now();
-        let reply = link.eval(&scripts::beat(keys, &beat.worker, now)).await?;
+        let reply = link.eval(scripts::beat(keys, &beat.worker, now)).await?;
         let (clock, part) = scripts::pulse(now, reply).map_err(|why| link.corrupt(why))?;
         link.set_clock(asked, clock);
         pulse.cancelled.extend(part.cancelled);
@@ -167,16 +167,13 @@ async fn without_worker(
 ) -> Result<Vec<String>, StoreError> {
     let mut pipeline = Pipeline::with_capacity(ids.len());
     for id in &ids {
-        pipeline.cmd("HGET").arg(keys.job(id)).arg("worker");
+        pipeline.cmd("HGET").arg(keys.job(id)).arg("head");
     }
     let mut owners = HashMap::new();
-    for (id, worker) in ids.into_iter().zip(link.query(&pipeline).await?) {
-        match reply::text(worker)
-            .ok()
-            .and_then(|worker| worker.parse::<WorkerId>().ok())
-        {
+    for (id, head) in ids.into_iter().zip(link.query(&pipeline).await?) {
+        match reply::text(head).ok().as_deref().and_then(record::worker) {
             Some(worker) => drop(owners.insert(id, worker)),
-            None => drop(link.eval(&scripts::prune(keys, index, &id)).await?),
+            None => drop(link.eval(scripts::prune(keys, index, &id)).await?),
         }
     }
     let workers: HashSet<_> = owners.values().cloned().collect();
@@ -201,7 +198,7 @@ async fn records(
     let records = replies.filter_map(|reply| {
         let fields = reply::fields(reply);
         // A job that cannot be read must not keep the others from being healed.
-        match fields.and_then(super::record::Fields::read) {
+        match fields.and_then(record::Fields::read) {
             Ok(record) => Some(record),
             Err(why) => {
                 tracing::warn!(why, "a running job's record cannot be read");

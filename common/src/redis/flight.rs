@@ -15,7 +15,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{fault, link::Link, scripts::Call};
+use super::{
+    fault,
+    link::Link,
+    scripts::{Call, Lua},
+};
 use crate::ports::StoreError;
 
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -73,6 +77,35 @@ impl Flights {
     }
 }
 
+/// Calls that share a round trip, and who waits for their answers, in one order.
+#[derive(Default)]
+struct Cabin {
+    commands: Pipeline,
+    scripts: Vec<Option<&'static Lua>>,
+    answers: Vec<oneshot::Sender<Answer>>,
+    luggage: usize,
+}
+
+impl Cabin {
+    fn take(&mut self, passenger: Passenger) {
+        let Passenger { call, answer } = passenger;
+        self.luggage += call.size;
+        self.commands.add_command(call.command);
+        self.scripts.push(call.script);
+        self.answers.push(answer);
+    }
+
+    fn is_full(&self) -> bool {
+        self.answers.len() >= SEATS || self.luggage >= LUGGAGE_BYTES_MAX
+    }
+
+    fn refuse(self, error: &StoreError) {
+        for answer in self.answers {
+            let _ = answer.send(Err(error.clone()));
+        }
+    }
+}
+
 struct Pilot {
     waiting: mpsc::Receiver<Passenger>,
     link: Arc<Link>,
@@ -91,49 +124,44 @@ impl Pilot {
                 }
             };
             let Some(first) = first else { return };
-            let aboard = self.board(first);
-            self.fly(aboard).await;
+            let cabin = self.board(first);
+            self.fly(cabin).await;
         }
     }
 
-    fn board(&mut self, first: Passenger) -> Vec<Passenger> {
-        let mut luggage = first.call.size();
-        let mut aboard = vec![first];
-        while aboard.len() < SEATS && luggage < LUGGAGE_BYTES_MAX {
-            let Ok(next) = self.waiting.try_recv() else {
-                break;
-            };
-            if next.answer.is_closed() {
-                continue;
+    fn board(&mut self, first: Passenger) -> Cabin {
+        let mut cabin = Cabin::default();
+        cabin.take(first);
+        while !cabin.is_full()
+            && let Ok(next) = self.waiting.try_recv()
+        {
+            if !next.answer.is_closed() {
+                cabin.take(next);
             }
-            luggage += next.call.size();
-            aboard.push(next);
         }
-        aboard
+        cabin
     }
 
-    async fn fly(&mut self, aboard: Vec<Passenger>) {
+    async fn fly(&mut self, cabin: Cabin) {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => match self.link.connection().await {
                 Ok(connection) => connection,
-                Err(error) => return self.cancel_all(aboard, &error),
+                Err(error) => return self.cancel_all(cabin, &error),
             },
         };
-        let outcome = self.round_trip(&mut connection, &aboard).await;
+        let outcome = self.round_trip(&mut connection, &cabin).await;
         self.link.heard(&outcome.as_ref().map(|_| ()));
         match outcome {
             Ok(replies) => {
                 self.connection = Some(connection);
-                for (passenger, reply) in aboard.into_iter().zip(replies) {
-                    let _ = passenger.answer.send(self.link.accept(reply));
+                for (answer, reply) in cabin.answers.into_iter().zip(replies) {
+                    let _ = answer.send(self.link.accept(reply));
                 }
             }
             Err(error) => {
                 drop(Connection::take(connection));
-                for passenger in aboard {
-                    let _ = passenger.answer.send(Err(error.clone()));
-                }
+                cabin.refuse(&error);
             }
         }
     }
@@ -141,25 +169,27 @@ impl Pilot {
     async fn round_trip(
         &self,
         connection: &mut Connection,
-        aboard: &[Passenger],
+        cabin: &Cabin,
     ) -> Result<Vec<Value>, StoreError> {
         let trip = async {
-            let mut replies = self
-                .send(connection, aboard.iter().map(|seat| &seat.call))
-                .await?;
-            let unknown = |reply: &Value| fault::is_unknown_script(reply);
-            let again: Vec<_> = replies
-                .iter()
-                .enumerate()
-                .filter(|(_, r)| unknown(r))
-                .map(|(i, _)| i)
+            let mut replies = self.send(connection, &cabin.commands).await?;
+            let unknown: Vec<_> = (0..replies.len())
+                .filter(|&seat| fault::is_unknown_script(&replies[seat]))
                 .collect();
-            if !again.is_empty() {
-                self.load(connection, again.iter().map(|&i| &aboard[i].call))
-                    .await?;
-                let calls = again.iter().map(|&i| &aboard[i].call);
-                for (&i, reply) in again.iter().zip(self.send(connection, calls).await?) {
-                    replies[i] = reply;
+            if !unknown.is_empty() {
+                self.load(
+                    connection,
+                    unknown.iter().filter_map(|&seat| cabin.scripts[seat]),
+                )
+                .await?;
+                let mut again = Pipeline::with_capacity(unknown.len());
+                for (seat, command) in cabin.commands.cmd_iter().enumerate() {
+                    if unknown.binary_search(&seat).is_ok() {
+                        again.add_command(command.clone());
+                    }
+                }
+                for (&seat, reply) in unknown.iter().zip(self.send(connection, &again).await?) {
+                    replies[seat] = reply;
                 }
             }
             Ok(replies)
@@ -172,14 +202,10 @@ impl Pilot {
     async fn send(
         &self,
         connection: &mut Connection,
-        calls: impl Iterator<Item = &Call>,
+        commands: &Pipeline,
     ) -> Result<Vec<Value>, StoreError> {
-        let mut pipeline = Pipeline::new();
-        for call in calls {
-            pipeline.add_command(call.command().clone());
-        }
         let replies = connection
-            .req_packed_commands(&pipeline, 0, pipeline.len())
+            .req_packed_commands(commands, 0, commands.len())
             .await
             .map_err(|error| fault::of(self.link.at(), &error))?;
         match replies
@@ -187,7 +213,7 @@ impl Pilot {
             .find_map(|reply| fault::not_primary(self.link.at(), reply))
         {
             Some(error) => Err(error),
-            None if replies.len() == pipeline.len() => Ok(replies),
+            None if replies.len() == commands.len() => Ok(replies),
             None => Err(self
                 .link
                 .unreachable("it answered more or less than it was asked")),
@@ -197,15 +223,12 @@ impl Pilot {
     async fn load(
         &self,
         connection: &mut Connection,
-        calls: impl Iterator<Item = &Call>,
+        scripts: impl Iterator<Item = &'static Lua>,
     ) -> Result<(), StoreError> {
-        let scripts: BTreeMap<_, _> = calls
-            .filter_map(Call::load)
-            .map(|load| (load.get_packed_command(), load))
-            .collect();
-        let mut pipeline = Pipeline::new();
-        for load in scripts.into_values() {
-            pipeline.add_command(load);
+        let scripts: BTreeMap<_, _> = scripts.map(|script| (script.name(), script)).collect();
+        let mut pipeline = Pipeline::with_capacity(scripts.len());
+        for script in scripts.into_values() {
+            pipeline.add_command(script.load());
         }
         let loaded = connection
             .req_packed_commands(&pipeline, 0, pipeline.len())
@@ -216,10 +239,8 @@ impl Pilot {
     }
 
     /// There is no server: whoever waits learns it now instead of one flight after the other.
-    fn cancel_all(&mut self, aboard: Vec<Passenger>, error: &StoreError) {
-        for passenger in aboard {
-            let _ = passenger.answer.send(Err(error.clone()));
-        }
+    fn cancel_all(&mut self, cabin: Cabin, error: &StoreError) {
+        cabin.refuse(error);
         for _ in 0..self.waiting.len() {
             if let Ok(passenger) = self.waiting.try_recv() {
                 let _ = passenger.answer.send(Err(error.clone()));

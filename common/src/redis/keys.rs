@@ -11,15 +11,15 @@
 //! | `index:<queue>:<state>` | sorted set | ids by creation, ms |
 //! | `batch:<batch>` | sorted set | ids by creation, ms |
 //! | `queues` | set | names of queues that ever had a job |
-//! | `expiry` | sorted set | `<queue>:<state>:<batch>:<id>` of ended jobs by expiry, ms |
+//! | `expiry` | sorted set | ids of ended jobs by expiry, ms |
 //! | `worker:<id>` | string | the description of a worker that beats, with a time to live |
 //! | `workers` | sorted set | ids by last beat, ms |
 //! | `since` | string | when this memory began, ms: younger than a heartbeat, it proves nothing |
 //!
-//! Channels: `watch:job:<id>` for each job, and `watch:cancels`.
+//! Channels: `job:<id>` for each job, named as its key, and `watch:cancels`.
 
 use crate::{
-    job::{BatchId, JobId, QueueName, StateKind, WorkerId},
+    job::{BatchId, QueueName, StateKind, WorkerId},
     ports::Topic,
     wire::topology::Namespace,
 };
@@ -85,31 +85,16 @@ impl Keys {
         self.key(["since", ""])
     }
 
-    pub(super) fn watch(&self, id: &JobId) -> String {
-        self.key(["watch:job:", id])
-    }
-
     pub(super) fn cancels(&self) -> String {
         self.key(["watch:cancels", ""])
     }
 
     pub(super) fn topic(&self, topic: &Topic) -> String {
         match topic {
-            Topic::Job(id) => self.watch(id),
+            Topic::Job(id) => self.job(id),
             Topic::Cancels => self.cancels(),
         }
     }
-}
-
-/// The member of `expiry` for an ended job. No part of it can hold a colon.
-pub(super) fn expiring(
-    queue: &QueueName,
-    state: StateKind,
-    batch: Option<&BatchId>,
-    id: &JobId,
-) -> String {
-    let batch = batch.map_or("", |batch| batch);
-    format!("{queue}:{state}:{batch}:{id}")
 }
 
 #[cfg(test)]
@@ -119,10 +104,10 @@ mod tests {
     #[test]
     fn every_key_is_in_the_slot_of_the_namespace() {
         let keys = Keys::new(&Namespace::new("fleet").unwrap());
-        let (id, queue): (JobId, QueueName) = ("j".parse().unwrap(), "mail".parse().unwrap());
+        let queue: QueueName = "mail".parse().unwrap();
         for key in [
-            keys.job(&id),
-            keys.saved(&id),
+            keys.job("j"),
+            keys.saved("j"),
             keys.index(&queue, StateKind::Dead),
             keys.batch(&"b".parse().unwrap()),
             keys.queues(),
@@ -130,7 +115,6 @@ mod tests {
             keys.worker(&"w".parse().unwrap()),
             keys.workers(),
             keys.since(),
-            keys.watch(&id),
             keys.cancels(),
         ] {
             assert!(key.starts_with("{fleet}:"), "{key}");
@@ -142,6 +126,6 @@ mod tests {
     #[test]
     fn a_job_named_cancels_has_a_channel_of_its_own() {
         let keys = Keys::new(&Namespace::standard());
-        assert_ne!(keys.watch(&"cancels".parse().unwrap()), keys.cancels());
+        assert_ne!(keys.job("cancels"), keys.cancels());
     }
 }

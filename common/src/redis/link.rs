@@ -130,18 +130,19 @@ impl Link {
     }
 
     /// One script outside the flights.
-    pub(super) async fn eval(&self, call: &Call) -> Result<Value, StoreError> {
+    pub(super) async fn eval(&self, call: Call) -> Result<Value, StoreError> {
         let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.add_command(call.command().clone());
+        pipeline.add_command(call.command);
         let mut reply = self.round_trip(&pipeline).await?.pop().unwrap_or_default();
         if fault::is_unknown_script(&reply)
-            && let Some(load) = call.load()
+            && let Some(script) = call.script
         {
-            pipeline.clear();
-            pipeline
-                .add_command(load)
-                .add_command(call.command().clone());
-            reply = self.round_trip(&pipeline).await?.pop().unwrap_or_default();
+            let mut again = Pipeline::with_capacity(2);
+            again.add_command(script.load());
+            for command in pipeline.cmd_iter() {
+                again.add_command(command.clone());
+            }
+            reply = self.round_trip(&again).await?.pop().unwrap_or_default();
         }
         self.accept(reply)
     }

@@ -117,7 +117,7 @@ async fn records(
         let id = &candidate.cursor.id;
         let read = match reply::listed(reply, &record::LISTED) {
             Ok(None) => {
-                link.eval(&scripts::prune(keys, &candidate.index, id))
+                link.eval(scripts::prune(keys, &candidate.index, id))
                     .await?;
                 None
             }

@@ -110,7 +110,7 @@ impl Store for RedisStore {
             .flights
             .send(scripts::claim(&self.keys, &claim))
             .await?;
-        self.read(&claim.id.clone(), scripts::claimed(claim, reply))
+        self.read(&claim.id, scripts::claimed(reply))
     }
 
     async fn apply(&self, change: Change) -> Result<Applied, StoreError> {
@@ -183,7 +183,7 @@ impl Store for RedisStore {
         let (mut left, mut removed) = (limit, 0);
         while left > 0 {
             let chunk = left.min(EXPIRE_AT_ONCE);
-            let reply = self.link.eval(&scripts::expire(&self.keys, chunk)).await?;
+            let reply = self.link.eval(scripts::expire(&self.keys, chunk)).await?;
             let (met, gone) = scripts::expired(reply).map_err(|why| self.link.corrupt(why))?;
             removed += gone;
             left -= chunk;

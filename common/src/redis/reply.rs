@@ -1,5 +1,7 @@
 //! Reading replies. The scripts answer in few shapes; anything else is a bug or another server's.
 
+use std::borrow::Cow;
+
 use ::redis::Value;
 
 use super::record::Fields;
@@ -41,13 +43,13 @@ pub(super) fn fields(value: Value) -> Result<Fields, Unreadable> {
     let mut values = array(value)?.into_iter();
     let mut pairs = Vec::with_capacity(values.len() / 2);
     while let (Some(name), Some(value)) = (values.next(), values.next()) {
-        pairs.push((text(name)?, bytes(value).unwrap_or_default()));
+        pairs.push((Cow::Owned(text(name)?), bytes(value).unwrap_or_default()));
     }
     Ok(pairs.into_iter().collect())
 }
 
 /// What HMGET of `names` answers; nothing if there is no such hash.
-pub(super) fn listed(value: Value, names: &[&str]) -> Result<Option<Fields>, Unreadable> {
+pub(super) fn listed(value: Value, names: &[&'static str]) -> Result<Option<Fields>, Unreadable> {
     let values = array(value)?;
     if values.iter().all(|value| *value == Value::Nil) {
         return Ok(None);
@@ -55,7 +57,7 @@ pub(super) fn listed(value: Value, names: &[&str]) -> Result<Option<Fields>, Unr
     let pairs = names.iter().zip(values);
     Ok(Some(
         pairs
-            .filter_map(|(name, value)| Some(((*name).to_owned(), bytes(value)?)))
+            .filter_map(|(name, value)| Some((Cow::Borrowed(*name), bytes(value)?)))
             .collect(),
     ))
 }

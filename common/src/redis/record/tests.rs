@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
+
 use proptest::{collection::vec, option, prelude::*};
 
 use super::*;
 use crate::job::{Progress, Reason, Spec, WorkerId, json};
+use crate::time::Timestamp;
 
 fn times() -> impl Strategy<Value = Timestamp> {
     (0..4_102_444_800_000_i64).prop_map(Timestamp::from_millis)
@@ -22,7 +25,7 @@ fn states() -> impl Strategy<Value = State> {
         times().prop_map(|due| State::Scheduled { due }),
         times().prop_map(|due| State::Retrying { due }),
         (workers(), times()).prop_map(|(worker, began)| State::Running { worker, began }),
-        (times(), ".*").prop_map(|(finished, text)| State::Succeeded {
+        (times(), ".{0,99}").prop_map(|(finished, text)| State::Succeeded {
             finished,
             result: json(&text).unwrap()
         }),
@@ -45,7 +48,7 @@ fn attempts() -> impl Strategy<Value = Vec<Attempt>> {
         },
     );
     vec(attempt, 0..6).prop_map(|mut attempts| {
-        for (attempt, fence) in attempts.iter_mut().zip(1_800_000_000_000_000_u64..) {
+        for (attempt, fence) in attempts.iter_mut().zip(0_u64..) {
             attempt.fence = Fence(fence);
         }
         attempts
@@ -55,7 +58,7 @@ fn attempts() -> impl Strategy<Value = Vec<Attempt>> {
 prop_compose! {
     fn lives()(
         state in states(),
-        counters in (1..1000_u32, 0..9_000_000_000_000_000_u64, 0..5000_u32, 0..9_u32),
+        counters in (1..1000_u32, 9..9_000_000_000_000_000_u64, 0..5000_u32, 0..9_u32),
         cancel_requested: bool,
         started in option::of(times()),
         error in option::of(".+"),
@@ -87,10 +90,9 @@ prop_compose! {
 }
 
 fn fields(pairs: Pairs) -> Fields {
-    pairs
-        .into_iter()
-        .map(|(name, value)| (name.into_owned(), value))
-        .collect()
+    // The latest of each counts.
+    let fields: BTreeMap<_, _> = pairs.into_iter().collect();
+    fields.into_iter().collect()
 }
 
 proptest! {
@@ -101,15 +103,17 @@ proptest! {
     }
 
     #[test]
+    fn a_head_begins_with_its_version(life in lives()) {
+        prop_assert!(texts::head(&life).starts_with(&version(&life.version())));
+    }
+
+    #[test]
     fn fields_left_from_an_earlier_state_do_not_matter(before in records(), life in lives()) {
         let from = before.life.version();
         let step = Step { from, life, ended: None };
         let pairs = write(&before).into_iter().chain(write_step(&step)).collect();
         let read = fields(pairs).read().unwrap();
-        // When it first started is never taken back.
-        let mut wanted = step.life;
-        wanted.started = wanted.started.or(before.life.started);
-        prop_assert_eq!(format!("{:?}", read.life), format!("{wanted:?}"));
+        prop_assert_eq!(format!("{:?}", read.life), format!("{:?}", step.life));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use ::redis::Value;
 
-use super::{APPLY, BACKSTOP_MS, Call, Keys, Unreadable};
+use super::{APPLY, Call, Keys, Unreadable};
 use crate::{
     job::StateKind,
     ports::{Applied, Change},
@@ -11,28 +11,23 @@ use crate::{
 
 pub(in crate::redis) fn apply(keys: &Keys, change: &Change) -> Call {
     let Change { id, step, expires } = change;
-    let to = step.life.state.kind();
-    let expires = expires
-        .filter(|_| to.is_terminal())
-        .map(|at| at.as_millis());
+    let (from, to) = (step.from.state, step.life.state.kind());
     let stop = to == StateKind::Running && step.life.cancel_requested;
-    let names = [keys.job(id), keys.indexes(), keys.expiry(), keys.saved(id)];
-    let call = Call::new(&APPLY, &names)
-        .arg(id.as_bytes())
-        .number(step.from.state)
-        .number(step.from.attempt)
-        .number(step.from.fence)
-        .number(to)
-        .arg(keys.watch(id).as_bytes())
-        .arg(if stop { keys.cancels() } else { String::new() }.as_bytes())
-        .number(u8::from(step.from.state.is_terminal()))
-        .arg(
-            expires
-                .map_or_else(String::new, |at| at.to_string())
-                .as_bytes(),
-        )
-        .number(expires.unwrap_or_default().saturating_add(BACKSTOP_MS))
-        .number(u8::from(step.from.cancel_requested));
+    let call = Call::new(&APPLY, &[keys.job(id), keys.indexes(), keys.expiry()])
+        .text(id)
+        .text(&record::version(&step.from))
+        .text(from.as_str())
+        .text(to.as_str());
+    let call = match expires {
+        Some(at) if to.is_terminal() => call.number(at.as_millis()),
+        _ if from.is_terminal() => call.text("never"),
+        _ => call.text(""),
+    };
+    let call = if stop {
+        call.text(&keys.cancels())
+    } else {
+        call.text("")
+    };
     call.pairs(record::write_step(step))
 }
 

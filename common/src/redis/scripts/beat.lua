@@ -12,12 +12,14 @@ redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - 10 *
 redis.call('SET', KEYS[3], now, 'NX')
 local cancelled, lost = {}, {}
 for place = 4, #KEYS do
-    local job = redis.call('HMGET', KEYS[place], 'state', 'fence', 'cancel')
-    if job[1] then
-        local fence, ours = tonumber(job[2]), tonumber(ARGV[place])
-        if job[1] ~= 'running' or fence > ours then
+    local head = redis.call('HGET', KEYS[place], 'head')
+    if head then
+        local state, fence, cancel = string.match(head, '^([^|]*)|[^|]*|([^|]*)|([^|]*)')
+        local ours = tonumber(ARGV[place])
+        fence = tonumber(fence)
+        if state ~= 'running' or fence > ours then
             lost[#lost + 1] = place - 4
-        elseif fence == ours and job[3] == '1' then
+        elseif fence == ours and cancel == '1' then
             cancelled[#cancelled + 1] = place - 4
         end
     end

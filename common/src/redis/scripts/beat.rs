@@ -15,12 +15,12 @@ pub(in crate::redis) fn beat(keys: &Keys, worker: &WorkerInfo, running: &[(JobId
     names.extend(running.iter().map(|(id, _)| keys.job(id)));
     let info = serde_json::to_vec(worker).unwrap_or_default();
     let call = Call::new(&BEAT, &names)
-        .arg(worker.id.as_bytes())
-        .arg(&info)
+        .text(&worker.id)
+        .bytes(&info)
         .number(WORKER_TTL.as_millis());
     running
         .iter()
-        .fold(call, |call, (_, fence)| call.number(fence))
+        .fold(call, |call, (_, fence)| call.number(fence.0))
 }
 
 /// The server's clock in milliseconds, and what is to be known of the jobs.

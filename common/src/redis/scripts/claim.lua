@@ -1,35 +1,34 @@
 -- The common way into an attempt: grants it if the job waits for just this one, and it is time.
 --
 -- KEYS  1 job   2 prefix of the indexes
--- ARGV  1 id   2 attempt   3 digest   4 worker   5 channel   6 how early a job may start, ms
+-- ARGV  1 id   2 attempt   3 digest   4 worker   5 how early a job may start, ms
 -- Returns nil if there is no record; {0, record as HGETALL} if it is not claimable like this; or
---         {1, fence, now, created, starts, started, crashes, error}.
+--         {1, created, head, error or nil}.
 --
 -- Fences and times are past what tostring() keeps, so they are formatted; doubles hold them exactly.
-local job = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'digest', 'due', 'deadline', 'fence',
-    'queue', 'created', 'starts', 'started', 'crashes', 'error')
-local state = job[1]
-if not state then return false end
+local job = redis.call('HMGET', KEYS[1], 'meta', 'head')
+if not job[2] then return false end
+local digest, queue, created, deadline =
+    string.match(job[1], '^([^|]*)|([^|]*)|([^|]*)|([^|]*)')
+local state, attempt, last, starts, crashes, started, failed, due = string.match(job[2],
+    '^([^|]*)|([^|]*)|([^|]*)|[^|]*|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)')
 local time = redis.call('TIME')
 local seconds, micros = tonumber(time[1]), tonumber(time[2])
 local now = seconds * 1000 + math.floor(micros / 1000)
 local timed = state == 'scheduled' or state == 'retrying'
-if not (timed or state == 'queued') or job[2] ~= ARGV[2] or job[3] ~= ARGV[3]
-    or (timed and tonumber(job[4] or 0) > now + tonumber(ARGV[6]))
-    or (job[5] and tonumber(job[5]) <= now) then
+if not (timed or state == 'queued') or attempt ~= ARGV[2] or digest ~= ARGV[3]
+    or (timed and tonumber(due) > now + tonumber(ARGV[5]))
+    or (deadline ~= '' and tonumber(deadline) <= now) then
     return {0, redis.call('HGETALL', KEYS[1])}
 end
-local fence = seconds * 1000000 + micros
-local last = tonumber(job[6])
-if last >= fence then fence = last + 1 end
-fence = string.format('%.0f', fence)
+local fence = string.format('%.0f', math.max(seconds * 1000000 + micros, last + 1))
 now = string.format('%.0f', now)
-local starts = string.format('%.0f', job[9] + 1)
-local started = job[10] or now
-redis.call('HSET', KEYS[1], 'state', 'running', 'fence', fence, 'worker', ARGV[4], 'began', now,
-    'starts', starts, 'started', started, 'cancel', '0')
-local index = KEYS[2] .. job[7] .. ':'
+if started == '' then started = now end
+local head = 'running|' .. attempt .. '|' .. fence .. '|0|' .. starts + 1 .. '|' .. crashes .. '|'
+    .. started .. '|' .. failed .. '|' .. now .. '|' .. ARGV[4]
+redis.call('HSET', KEYS[1], 'head', head)
+local index = KEYS[2] .. queue .. ':'
 redis.call('ZREM', index .. state, ARGV[1])
-redis.call('ZADD', index .. 'running', job[8], ARGV[1])
-redis.call('PUBLISH', ARGV[5], '')
-return {1, fence, now, job[8], starts, started, job[11], job[12] or ''}
+redis.call('ZADD', index .. 'running', created, ARGV[1])
+redis.call('PUBLISH', KEYS[1], '')
+return {1, created, head, failed == '1' and redis.call('HGET', KEYS[1], 'error')}

@@ -2,35 +2,33 @@
 
 use ::redis::Value;
 
-use super::{BACKSTOP_MS, CREATE, Call, Keys, Unreadable};
+use super::{CREATE, Call, Keys, Unreadable};
 use crate::{
     job::Record,
     life::expires,
     ports::Created,
-    redis::{keys::expiring, record, reply},
+    redis::{record, reply},
 };
 
 pub(in crate::redis) fn create(keys: &Keys, job: &Record) -> Call {
     let Record { spec, life, .. } = job;
     let state = life.state.kind();
-    let mut names = vec![
+    let mut names = Vec::with_capacity(5);
+    names.extend([
         keys.job(&spec.id),
         keys.index(&spec.queue, state),
         keys.queues(),
         keys.expiry(),
-    ];
+    ]);
     names.extend(spec.batch.as_ref().map(|batch| keys.batch(batch)));
-    let expires = expires(&job.spec, &job.life).map(|at| at.as_millis());
-    let member = expires.map(|_| expiring(&spec.queue, state, spec.batch.as_ref(), &spec.id));
     let call = Call::new(&CREATE, &names)
-        .arg(spec.id.as_bytes())
-        .number(spec.digest())
-        .arg(spec.queue.as_bytes())
-        .number(job.created.as_millis())
-        .arg(keys.watch(&spec.id).as_bytes())
-        .arg(member.unwrap_or_default().as_bytes())
-        .number(expires.unwrap_or_default())
-        .number(expires.unwrap_or_default().saturating_add(BACKSTOP_MS));
+        .text(&spec.id)
+        .text(&spec.queue)
+        .number(job.created.as_millis());
+    let call = match expires(spec, life) {
+        Some(at) => call.number(at.as_millis()),
+        None => call.text(""),
+    };
     call.pairs(record::write(job))
 }
 

@@ -1,27 +1,27 @@
 -- Forgets jobs whose retention is over: records, what they saved, and index entries together.
 --
 -- KEYS  1 expiry   2 prefix of the indexes   3 of jobs   4 of what they saved   5 of batches
--- ARGV  1 how many at most
+-- ARGV  1 how many at most   2… states of jobs that have ended
 -- Returns {how many entries it met, how many records it removed}.
 --
--- A member says queue:state:batch:id, so the entries go even where the record went by itself. A
--- record in another state than its member says was made anew; it stays.
+-- Nothing else removes a record. If somebody did so by hand, the job may have been made anew; then
+-- it stays. Index entries without a record are left to prune.lua.
+local ended = {}
+for place = 2, #ARGV do ended[ARGV[place]] = true end
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
 local removed = 0
-for _, member in ipairs(due) do
-    local queue, state, batch, id = string.match(member, '^([^:]*):([^:]*):([^:]*):(.*)$')
-    redis.call('ZREM', KEYS[1], member)
-    if id then
-        local job = KEYS[3] .. id
-        local known = redis.call('HGET', job, 'state')
+for _, id in ipairs(due) do
+    local job = redis.call('HMGET', KEYS[3] .. id, 'head', 'meta')
+    local state = job[1] and string.match(job[1], '^[^|]*')
+    if ended[state] then
+        local queue, batch = string.match(job[2], '^[^|]*|([^|]*)|[^|]*|[^|]*|([^|]*)')
         redis.call('ZREM', KEYS[2] .. queue .. ':' .. state, id)
-        if not known or known == state then
-            redis.call('DEL', job, KEYS[4] .. id)
-            if batch ~= '' then redis.call('ZREM', KEYS[5] .. batch, id) end
-            removed = removed + 1
-        end
+        if batch ~= '' then redis.call('ZREM', KEYS[5] .. batch, id) end
+        redis.call('DEL', KEYS[3] .. id, KEYS[4] .. id)
+        removed = removed + 1
     end
+    redis.call('ZREM', KEYS[1], id)
 end
 return {#due, removed}

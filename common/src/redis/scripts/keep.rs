@@ -7,7 +7,7 @@ use ::redis::Value;
 use super::{Call, Keys, NOTE, SAVE, Unreadable};
 use crate::{
     ports::{Kept, Note, Save, SaveKey, Saved},
-    redis::reply,
+    redis::{record, reply},
 };
 
 /// The checkpoint, and this many steps.
@@ -18,10 +18,9 @@ const STEP: &str = "s:";
 pub(in crate::redis) fn note(keys: &Keys, note: &Note) -> Call {
     let progress = note.progress.as_ref().map(serde_json::to_vec);
     Call::new(&NOTE, &[keys.job(&note.id)])
-        .number(note.fence)
-        .arg(keys.watch(&note.id).as_bytes())
-        .arg(&progress.and_then(Result::ok).unwrap_or_default())
-        .arg(note.log.as_bytes())
+        .number(note.fence.0)
+        .bytes(&progress.and_then(Result::ok).unwrap_or_default())
+        .text(&record::log(note.fence, &note.log))
 }
 
 pub(in crate::redis) fn save(keys: &Keys, save: &Save) -> Call {
@@ -30,9 +29,9 @@ pub(in crate::redis) fn save(keys: &Keys, save: &Save) -> Call {
         SaveKey::Step(name) => Cow::Owned(format!("{STEP}{name}")),
     };
     Call::new(&SAVE, &[keys.job(&save.id), keys.saved(&save.id)])
-        .number(save.fence)
-        .arg(field.as_bytes())
-        .arg(save.value.get().as_bytes())
+        .number(save.fence.0)
+        .text(&field)
+        .text(save.value.get())
         .number(FIELDS_MAX)
 }
 

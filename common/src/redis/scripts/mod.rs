@@ -11,7 +11,7 @@ mod keep;
 
 use std::sync::LazyLock;
 
-use ::redis::{Cmd, Script};
+use ::redis::{Cmd, Script, ToRedisArgs};
 
 pub(super) use apply::{applied, apply};
 pub(super) use beat::{beat, pulse};
@@ -24,6 +24,7 @@ use super::{
     record::Pairs,
     reply::{self, Unreadable},
 };
+use crate::job::StateKind;
 
 macro_rules! scripts {
     ($($name:ident = $file:literal;)+) => {
@@ -42,11 +43,12 @@ scripts! {
     SAVE = "save.lua";
 }
 
-/// How long after its expiry a record goes by itself, if no janitor came by.
-const BACKSTOP_MS: i64 = 3_600_000;
+/// Room that a call of the common scripts needs.
+const ARGS: usize = 20;
+const BYTES: usize = 640;
 
 /// A script and the name that a server knows it by.
-struct Lua {
+pub(super) struct Lua {
     code: &'static str,
     script: Script,
 }
@@ -58,57 +60,61 @@ impl Lua {
             script: Script::new(code),
         }
     }
+
+    /// What a server knows it by.
+    pub(super) fn name(&self) -> &str {
+        self.script.get_hash()
+    }
+
+    /// Makes the server know the script.
+    pub(super) fn load(&self) -> Cmd {
+        let mut load = ::redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(self.code);
+        load
+    }
 }
 
-/// A script with its keys and values.
+/// A command: most often a script with its keys and values.
 pub(super) struct Call {
-    script: Option<&'static Lua>,
-    command: Cmd,
-    size: usize,
+    pub(super) script: Option<&'static Lua>,
+    pub(super) command: Cmd,
+    /// About how many bytes its keys and values are.
+    pub(super) size: usize,
 }
 
 impl Call {
     fn new(script: &'static Lua, keys: &[String]) -> Self {
-        let mut command = ::redis::cmd("EVALSHA");
-        command.arg(script.script.get_hash()).arg(keys.len());
+        let mut command = Cmd::with_capacity(keys.len() + ARGS, BYTES);
+        command.arg("EVALSHA");
+        command.arg(script.name()).arg(keys.len());
         let call = Self {
             script: Some(script),
             command,
             size: 0,
         };
-        keys.iter().fold(call, |call, key| call.arg(key.as_bytes()))
+        keys.iter().fold(call, |call, key| call.text(key))
     }
 
-    fn arg(mut self, value: &[u8]) -> Self {
+    fn bytes(mut self, value: &[u8]) -> Self {
         self.size += value.len();
         self.command.arg(value);
         self
     }
 
-    fn number(self, value: impl std::fmt::Display) -> Self {
-        self.arg(value.to_string().as_bytes())
+    fn text(self, value: &str) -> Self {
+        self.bytes(value.as_bytes())
+    }
+
+    fn number(mut self, value: impl ToRedisArgs) -> Self {
+        self.size += size_of::<u64>();
+        self.command.arg(value);
+        self
     }
 
     fn pairs(self, pairs: Pairs) -> Self {
-        pairs.into_iter().fold(self, |call, (name, value)| {
-            call.arg(name.as_bytes()).arg(&value)
-        })
-    }
-
-    pub(super) const fn command(&self) -> &Cmd {
-        &self.command
-    }
-
-    /// Bytes of keys and values.
-    pub(super) const fn size(&self) -> usize {
-        self.size
-    }
-
-    /// Makes the server know the script.
-    pub(super) fn load(&self) -> Option<Cmd> {
-        let mut load = ::redis::cmd("SCRIPT");
-        load.arg("LOAD").arg(self.script?.code);
-        Some(load)
+        pairs
+            .into_iter()
+            .fold(self, |call, (name, value)| call.text(&name).bytes(&value))
     }
 }
 
@@ -119,7 +125,7 @@ pub(super) fn hash(key: &str) -> Call {
     Call {
         script: None,
         command,
-        size: 0,
+        size: key.len(),
     }
 }
 
@@ -132,7 +138,9 @@ pub(super) fn expire(keys: &Keys, limit: usize) -> Call {
         keys.saved(""),
         keys.batches(),
     ];
-    Call::new(&EXPIRE, &keys).number(limit)
+    let ended = StateKind::ALL.iter().filter(|state| state.is_terminal());
+    let call = Call::new(&EXPIRE, &keys).number(limit);
+    ended.fold(call, |call, state| call.text(state.as_str()))
 }
 
 /// How many entries it met, how many records it removed.
@@ -145,5 +153,5 @@ pub(super) fn expired(value: ::redis::Value) -> Result<(usize, usize), Unreadabl
 
 /// Drops an index entry whose record is gone.
 pub(super) fn prune(keys: &Keys, index: &str, id: &str) -> Call {
-    Call::new(&PRUNE, &[keys.job(id), index.to_owned()]).arg(id.as_bytes())
+    Call::new(&PRUNE, &[keys.job(id), index.to_owned()]).text(id)
 }

@@ -1,11 +1,12 @@
 -- Replaces progress and log of the running attempt.
 --
 -- KEYS  1 job
--- ARGV  1 fence   2 channel   3 progress, or ''   4 log
+-- ARGV  1 fence   2 progress, or ''   3 log
 -- Returns 'done', 'lost' or 'missing'.
-local job = redis.call('HMGET', KEYS[1], 'state', 'fence')
-if not job[1] then return 'missing' end
-if job[1] ~= 'running' or job[2] ~= ARGV[1] then return 'lost' end
-redis.call('HSET', KEYS[1], 'progress', ARGV[3], 'log', ARGV[4])
-redis.call('PUBLISH', ARGV[2], '')
+local head = redis.call('HGET', KEYS[1], 'head')
+if not head then return 'missing' end
+local state, fence = string.match(head, '^([^|]*)|[^|]*|([^|]*)')
+if state ~= 'running' or fence ~= ARGV[1] then return 'lost' end
+redis.call('HSET', KEYS[1], 'progress', ARGV[2], 'log', ARGV[3])
+redis.call('PUBLISH', KEYS[1], '')
 return 'done'
