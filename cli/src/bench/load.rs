@@ -11,8 +11,8 @@ use haul_worker::{Context, Failure, Running, Task, Worker};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-/// Records of benchmark jobs are soon forgotten.
-const RETENTION: Duration = Duration::from_secs(60);
+/// Records of benchmark jobs are forgotten soon, but not while the next run is measured.
+const RETENTION: Duration = Duration::from_secs(600);
 const PADDING: &str = "................................................................................................................";
 
 #[derive(Debug, Serialize, Deserialize)]

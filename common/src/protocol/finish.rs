@@ -33,40 +33,33 @@ impl Protocol {
     /// Never because a backend is away; only when the store can't work as it is.
     pub async fn finish(
         &self,
-        assignment: Assignment,
+        assignment: &Assignment,
         ended: Ended,
         log: String,
         settlement: Option<Settlement>,
     ) -> Result<Finished, ProtocolError> {
-        let Assignment {
-            spec,
-            life,
-            created,
-        } = assignment;
+        let Assignment { spec, life, .. } = assignment;
         let now = self.backend.store.now();
         let jitter = fastrand::f64();
-        let Ok(mut step) = judge(&life, &spec, ended, now, jitter) else {
+        let Ok(mut step) = judge(life, spec, ended, now, jitter) else {
             return Ok(Self::refused(settlement));
         };
         if let Some(attempt) = &mut step.ended {
             attempt.log = log;
         }
-        let mut record = Record::new(spec, step.life.clone(), created);
-        record.attempts.extend(step.ended.clone());
-
-        let write = || self.write(&record, &step);
+        let write = || self.write(assignment, &step);
         let retryable = |error: &StoreError| error.is_retryable();
         let written = write
             .retry(patient().without_max_times())
             .when(retryable)
-            .notify(|error, wait| tracing::warn!(job = %record.spec.id, %error, ?wait, "not recorded yet"))
+            .notify(|error, wait| tracing::warn!(job = %spec.id, %error, ?wait, "not recorded yet"))
             .await?;
         // A crash here leaves an end whose message the redelivery publishes.
         faults::point("finish.recorded");
         let Some(life) = written else {
             return Ok(Self::refused(settlement));
         };
-        self.follow(&record.spec, &life, settlement).await?;
+        self.follow(spec, &life, settlement).await?;
         Ok(Finished::Recorded(life.state.kind()))
     }
 
@@ -81,27 +74,28 @@ impl Protocol {
 
     /// Writes `step`, whatever happened to the record meanwhile, and says where the job is now;
     /// nothing when the attempt no longer counts.
-    async fn write(&self, record: &Record, step: &Step) -> Result<Option<Life>, StoreError> {
-        let id = &record.spec.id;
+    async fn write(
+        &self,
+        assignment: &Assignment,
+        step: &Step,
+    ) -> Result<Option<Life>, StoreError> {
+        let spec = &assignment.spec;
         let mut change = Change {
-            id: id.clone(),
+            id: spec.id.clone(),
             step: step.clone(),
-            expires: expires(&record.spec, &step.life),
+            expires: expires(spec, &step.life),
         };
         loop {
             let stored = match self.backend.store.apply(change.clone()).await? {
                 Applied::Done => return Ok(Some(change.step.life)),
                 Applied::Superseded(stored) => stored,
                 Applied::Missing => {
-                    match self
-                        .backend
-                        .store
-                        .create(vec![record.clone()])
-                        .await?
-                        .first()
-                    {
+                    let life = step.life.clone();
+                    let mut record = Record::new(spec.clone(), life.clone(), assignment.created);
+                    record.attempts.extend(step.ended.clone());
+                    match self.backend.store.create(vec![record]).await?.first() {
                         Some(Created::Conflict) => return Ok(None),
-                        Some(Created::New) => return Ok(Some(record.life.clone())),
+                        Some(Created::New) => return Ok(Some(life)),
                         Some(Created::Same(_)) | None => continue,
                     }
                 }
@@ -110,7 +104,7 @@ impl Protocol {
                 Settle::Written => return Ok(Some(stored.life)),
                 Settle::Refused => return Ok(None),
                 Settle::Instead(step) => {
-                    change.expires = expires(&record.spec, &step.life);
+                    change.expires = expires(spec, &step.life);
                     change.step = *step;
                 }
             }

@@ -67,11 +67,7 @@ async fn work(
     busy: &Busy<'_>,
     slot: OwnedSemaphorePermit,
 ) {
-    let core = Arc::new(Core::new(
-        assignment.clone(),
-        hub.protocol.clone(),
-        hub.io.clone(),
-    ));
+    let core = Arc::new(Core::new(assignment, hub.protocol.clone(), hub.io.clone()));
     hub.table.run(&core);
     let mut settlement = Some(delivery.settlement);
     let ended = supervise::run(hub, &core, &mut settlement).await;
@@ -93,7 +89,7 @@ async fn work(
     supervise::write_last_notes(&core).await;
     let finish = hub
         .protocol
-        .finish(assignment, ended, core.notes.take_log(), settlement);
+        .finish(&core.assignment, ended, core.notes.take_log(), settlement);
     let too_late = async {
         hub.stop.reached(Level::Abort).await;
         tokio::time::sleep(super::ABORT_GRACE + WRITE_GRACE).await;
