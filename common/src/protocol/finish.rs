@@ -52,7 +52,7 @@ impl Protocol {
         let written = write
             .retry(patient().without_max_times())
             .when(retryable)
-            .notify(|error, wait| tracing::warn!(job = %spec.id, %error, ?wait, "not recorded yet"))
+            .notify(|error, wait| tell(spec, "not recorded yet", error, wait))
             .await?;
         // A crash here leaves an end whose message the redelivery publishes.
         faults::point("finish.recorded");
@@ -129,9 +129,7 @@ impl Protocol {
         };
         publish
             .retry(patient().without_max_times())
-            .notify(
-                |error, wait| tracing::warn!(job = %spec.id, %error, ?wait, "not published yet"),
-            )
+            .notify(|error, wait| tell(spec, "not published yet", error, wait))
             .await?;
         // A crash here leaves two messages of one job, or one of a job that has ended.
         faults::point("finish.published");
@@ -212,5 +210,14 @@ impl Protocol {
             settlement.ack();
         }
         Ok(())
+    }
+}
+
+/// Only what takes longer is worth a warning: a short outage would bring one for each job and try.
+fn tell(spec: &Spec, what: &str, error: &impl std::fmt::Display, wait: Duration) {
+    if wait >= Duration::from_secs(1) {
+        tracing::warn!(job = %spec.id, %error, ?wait, "{what}");
+    } else {
+        tracing::debug!(job = %spec.id, %error, ?wait, "{what}");
     }
 }
