@@ -9,13 +9,10 @@ use super::{
 };
 use crate::{
     job::{ATTEMPTS_KEPT, Attempt, Digest, Outcome, Record, State, StateKind},
-    life::{Life, expires},
+    life::{EARLY_TOLERANCE, Life, expires},
     ports::{Applied, Change, Claim, Claimed, Created, Grant, Kept, Note, Save, SaveKey, Saved},
     time::Timestamp,
 };
-
-/// How early a message may come by this much and its attempt begin all the same.
-const EARLY_MS: i64 = 100;
 
 /// A record, ready to be written.
 #[derive(Debug)]
@@ -190,7 +187,7 @@ fn claimable(row: &Row<'_>, claim: &Claim, now: Timestamp) -> Result<Option<Clai
     let is_claimable = from.is_claimable()
         && row.get::<_, u32>("attempt")? == claim.attempt
         && row.get::<_, [u8; 16]>("digest")? == claim.digest.0.to_be_bytes()
-        && early.is_none_or(|due| due <= now.as_millis().saturating_add(EARLY_MS))
+        && early.is_none_or(|due| due <= (now + EARLY_TOLERANCE).as_millis())
         && deadline.is_none_or(|deadline| now.as_millis() < deadline);
     if !is_claimable {
         return Ok(None);

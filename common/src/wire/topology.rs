@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{
-    job::{Lane, NameError, QueueName},
-    time::{TimeError, show_duration},
-};
+use crate::job::{Lane, NameError, QueueName};
 
 /// What a namespace may be: part of every name, so that several fleets share a broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,18 +129,6 @@ pub fn delay_route(
         level,
         key: format!("{}.{}", digits.join("."), lane_key(queue, lane)),
     })
-}
-
-/// Checks that a delay can be kept.
-///
-/// # Errors
-/// Above [`DELAY_MAX`].
-pub fn check_delay(delay: Duration) -> Result<(), TimeError> {
-    if delay <= DELAY_MAX {
-        Ok(())
-    } else {
-        Err(TimeError::Duration(show_duration(delay)))
-    }
 }
 
 #[cfg(test)]

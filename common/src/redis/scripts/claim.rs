@@ -4,13 +4,11 @@ use ::redis::Value;
 
 use super::{CLAIM, Call, Keys, Unreadable};
 use crate::{
+    life::EARLY_TOLERANCE,
     ports::{Claim, Claimed, Grant},
     redis::{record, reply},
     time::Timestamp,
 };
-
-/// How early a job may start: less than the shortest delay there is.
-const EARLY_MS: u32 = 100;
 
 pub(in crate::redis) fn claim(keys: &Keys, claim: &Claim) -> Call {
     Call::new(&CLAIM, &[keys.job(&claim.id), keys.indexes()])
@@ -18,7 +16,7 @@ pub(in crate::redis) fn claim(keys: &Keys, claim: &Claim) -> Call {
         .number(claim.attempt)
         .text(&claim.digest.to_string())
         .text(&claim.worker)
-        .number(EARLY_MS)
+        .number(EARLY_TOLERANCE.as_millis())
 }
 
 pub(in crate::redis) fn claimed(value: Value) -> Result<Claimed, Unreadable> {
