@@ -1,8 +1,10 @@
-//! What tests do to Haul from within: end the process at a named point, and let the n-th call of a
-//! broker or a store go wrong. Nothing of it is there unless built with the feature `faults`.
+//! What tests do to Haul from within: end the process at a named point, let the n-th call of a
+//! broker or a store go wrong, plant a bug. Nothing of it is there unless built with the feature
+//! `faults`.
 
 #[cfg(feature = "faults")]
 mod broker;
+mod bugs;
 #[cfg(feature = "faults")]
 mod plan;
 mod points;
@@ -15,4 +17,5 @@ pub use self::{
     plan::{Call, Fault, Plan},
     store::FaultyStore,
 };
+pub use bugs::{Bug, planted};
 pub use points::point;
