@@ -24,7 +24,7 @@ mod verdict;
 
 use std::time::Duration;
 
-pub use arrival::{Arrival, EARLY_TOLERANCE, Owner, Settle, arrive, settle};
+pub use arrival::{Arrival, EARLY_TOLERANCE, Owner, Settle, arrive, reassert, settle};
 pub use verdict::{Ended, crash_limit_reached, judge};
 
 use crate::{

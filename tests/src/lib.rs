@@ -11,6 +11,7 @@ pub mod conformance;
 pub mod fleet;
 pub mod jobs;
 pub mod proxy;
+pub mod rollback;
 pub mod scripted;
 pub mod servers;
 pub mod site;

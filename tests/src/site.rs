@@ -15,6 +15,7 @@ use haul_producer::{Producer, Submit};
 
 use crate::{
     backends::{self, After},
+    rollback::Memory,
     wait::{SOON, eventually},
     worker_process::{Ledger, QUEUE, Script},
 };
@@ -118,6 +119,12 @@ impl Site {
                 .map(|name| ("HAUL_NAMESPACE", name)),
         );
         env
+    }
+
+    /// What its Redis knows now.
+    pub fn memory(&self) -> Memory {
+        let (store, namespace) = (&self.urls.store, &self.urls.namespace);
+        Memory::of(store.as_ref().unwrap(), namespace.as_ref().unwrap())
     }
 
     /// Where workers write what they did.

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use super::{Call, Fault, Plan};
 use crate::{
     filter::Filter,
-    job::{JobId, Record, WorkerId},
+    job::{JobId, QueueName, Record, WorkerId},
     ports::{
-        Applied, Beat, Change, Claim, Claimed, Created, Finding, Kept, Listing, Note, PageRequest,
-        Pulse, QueueCounts, Save, Saved, Store, StoreError, Topic, Watch, WorkerInfo,
+        Applied, Beat, Change, Claim, Claimed, Created, Finding, InHand, Kept, Listing, Note,
+        PageRequest, Pulse, QueueCounts, Save, Saved, Store, StoreError, Topic, Watch, WorkerInfo,
     },
     time::Timestamp,
 };
@@ -99,8 +99,24 @@ impl Store for FaultyStore {
         self.go(Call::Read, self.inner.counts()).await
     }
 
-    async fn orphans(&self, limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.go(Call::Read, self.inner.orphans(limit)).await
+    async fn orphans(
+        &self,
+        me: &WorkerId,
+        in_hand: InHand<'_>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.go(Call::Read, self.inner.orphans(me, in_hand, limit))
+            .await
+    }
+
+    async fn overdue(
+        &self,
+        queue: &QueueName,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.go(Call::Read, self.inner.overdue(queue, before, limit))
+            .await
     }
 
     async fn expire(&self, limit: usize) -> Result<usize, StoreError> {

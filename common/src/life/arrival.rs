@@ -136,6 +136,21 @@ pub fn settle(step: &Step, stored: &Life) -> Settle {
     Settle::Refused
 }
 
+/// Decides what becomes of an attempt at `running`, whose claim the store has lost: the step that
+/// tells the store of it again. Nothing where the job, now at `stored`, has no place for it.
+pub fn reassert(running: &Life, stored: &Life) -> Option<Step> {
+    if stored.fence >= running.fence || stored.state.kind().is_terminal() {
+        return None;
+    }
+    let mut life = running.clone();
+    life.cancel_requested = stored.cancel_requested;
+    Some(Step {
+        from: stored.version(),
+        life,
+        ended: None,
+    })
+}
+
 /// `step`, made before somebody asked the job to stop: an end stands, anything else is cancelled.
 fn heed(step: &Step, from: Version) -> Step {
     let mut step = Step {
@@ -306,6 +321,20 @@ mod tests {
         assert!(matches!(settle(&step, &newer), Settle::Refused));
         let behind = Life::queued();
         assert!(matches!(settle(&step, &behind), Settle::Instead(_)));
+    }
+
+    #[test]
+    fn a_lost_claim_is_told_again_but_not_over_a_later_one_or_an_end() {
+        let attempt = running();
+        let told = reassert(&attempt, &Life::queued()).unwrap();
+        assert_eq!(told.from, Life::queued().version());
+        assert_eq!(told.life.version(), attempt.version());
+        let mut later = running();
+        later.fence = Fence(8);
+        let cancelled = Life::queued().cancel(NOW).unwrap().life;
+        for stored in [attempt.clone(), later, cancelled] {
+            assert!(reassert(&attempt, &stored).is_none(), "{stored:?}");
+        }
     }
 
     #[test]

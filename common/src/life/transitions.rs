@@ -169,6 +169,24 @@ impl Life {
         })
     }
 
+    /// running → queued: the worker that has it by the record does not run it, for the store lost
+    /// how the attempt ended. Had the job been asked to stop, it is cancelled instead.
+    ///
+    /// # Errors
+    /// From any other state.
+    pub fn disown(&self, now: Timestamp) -> Result<Step, Illegal> {
+        let stop = Stop {
+            outcome: Outcome::Released,
+            error: Some("the store lost how this attempt ended".to_owned()),
+        };
+        let state = if self.cancel_requested {
+            State::Cancelled { finished: now }
+        } else {
+            State::Queued
+        };
+        self.leave_running("disowned", state, stop, now, |_| {})
+    }
+
     fn lost(&self) -> Stop {
         let worker = self
             .state

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::Finding;
 use crate::{
     job::{Lane, QueueName},
+    time::Timestamp,
     wire::Message,
 };
 
@@ -114,6 +115,9 @@ pub struct Delivery {
     pub origin: (QueueName, Lane),
     /// It was delivered before.
     pub redelivered: bool,
+    /// When it was published, by its publisher's clock, where the broker keeps that. Lanes are
+    /// first in, first out: what was put into this one earlier has been delivered.
+    pub published: Option<Timestamp>,
     /// The broker itself gave up on it, for this reason.
     pub given_up: Option<String>,
     /// How to settle it.

@@ -11,8 +11,9 @@ pub use broker::{
     Settlement, Source, Verdict,
 };
 pub use store::{
-    Applied, Beat, Change, Claim, Claimed, Created, Grant, Kept, Listing, Note, PageRequest, Pulse,
-    QueueCounts, Save, SaveKey, Saved, Store, StoreError, Topic, Watch, WorkerInfo,
+    Applied, Beat, Change, Claim, Claimed, Created, Grant, InHand, Kept, Listing, Note,
+    PageRequest, Pulse, QueueCounts, Save, SaveKey, Saved, Store, StoreError, Topic, Watch,
+    WorkerInfo,
 };
 
 /// Something that `haul doctor` looked at.

@@ -102,11 +102,29 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// When the store is away.
     async fn counts(&self) -> Result<Vec<QueueCounts>, StoreError>;
 
-    /// Up to `limit` running jobs whose worker is not alive. Looks at running jobs only.
+    /// Up to `limit` running jobs that nobody runs: their worker is not alive; or it is `me`, and
+    /// `in_hand`, asked after the record was read, says no. Looks at running jobs only.
     ///
     /// # Errors
     /// When the store is away.
-    async fn orphans(&self, limit: usize) -> Result<Vec<Record>, StoreError>;
+    async fn orphans(
+        &self,
+        me: &WorkerId,
+        in_hand: InHand<'_>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError>;
+
+    /// Up to `limit` jobs of `queue` that could have started before `before` and still wait. A
+    /// store that never loses a part of what it knows finds none: there, each has its message.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn overdue(
+        &self,
+        queue: &QueueName,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError>;
 
     /// Forgets up to `limit` jobs whose retention is over; says how many.
     ///
@@ -130,6 +148,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Waits for what is on its way, then closes.
     async fn close(&self);
 }
+
+/// Whether a worker has this job in hand: is about to claim it, runs it, or writes its end.
+pub type InHand<'a> = &'a (dyn Fn(&JobId) -> bool + Send + Sync);
 
 /// What became of a record that was to be created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,7 +260,7 @@ pub enum Kept {
     Done,
     /// The attempt is no longer the running one: it lost its job.
     Lost,
-    /// Nothing is known of the job. The store forgot it; the attempt may go on.
+    /// Nothing is known of the attempt. The store forgot it; it may go on.
     Missing,
 }
 
@@ -283,6 +304,8 @@ pub struct Pulse {
     pub cancelled: Vec<JobId>,
     /// Attempts that are no longer this worker's.
     pub lost: Vec<JobId>,
+    /// Attempts that the store does not know: it lost the record, or the claim.
+    pub forgotten: Vec<JobId>,
 }
 
 /// Which part of a list.

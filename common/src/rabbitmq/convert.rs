@@ -8,6 +8,7 @@ use lapin::{
 use crate::{
     job::{HeaderValue, Lane, QueueName},
     ports::{Delivery, Settlement, Source},
+    time::Timestamp,
     wire::{Head, Message, header, topology::origin_of},
 };
 
@@ -32,7 +33,9 @@ pub(super) fn short(what: &str, text: &str) -> Result<ShortString, String> {
 
 /// The properties of a message that is sent; or why AMQP cannot carry them.
 pub(super) fn outgoing(head: &Head) -> Result<BasicProperties, String> {
-    let mut properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
+    let mut properties = BasicProperties::default()
+        .with_delivery_mode(PERSISTENT)
+        .with_timestamp(Timestamp::now().as_millis().unsigned_abs() / 1000);
     if let Some(kind) = &head.kind {
         properties = properties.with_type(short("type", kind)?);
     }
@@ -103,12 +106,20 @@ pub(super) fn incoming(
         origin,
         given_up,
         redelivered: from.redelivered,
+        published: published(&from.properties),
         message: Message {
             head,
             body: from.data.into(),
         },
         settlement,
     }
+}
+
+/// Whole seconds, as AMQP has it. No clock is so far ahead that what waits would seem overtaken.
+fn published(properties: &BasicProperties) -> Option<Timestamp> {
+    let seconds = i64::try_from((*properties.timestamp())?).ok()?;
+    let at = Timestamp::from_millis(seconds.saturating_mul(1000));
+    Some(at.min(Timestamp::now()))
 }
 
 fn origin(key: &str, head: &Head) -> (QueueName, Lane) {

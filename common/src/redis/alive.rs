@@ -11,7 +11,7 @@ use ::redis::{Pipeline, Value};
 use super::{keys::Keys, link::Link, list, record, reply, scripts};
 use crate::{
     job::{Fence, JobId, Record, StateKind, WorkerId},
-    ports::{Beat, Pulse, StoreError, WorkerInfo},
+    ports::{Beat, InHand, Pulse, StoreError, WorkerInfo},
     protocol::WORKER_TTL,
     time::Timestamp,
 };
@@ -33,6 +33,7 @@ pub(super) async fn beat(link: &Link, keys: &Keys, beat: Beat) -> Result<Pulse, 
         link.set_clock(asked, clock);
         pulse.cancelled.extend(part.cancelled);
         pulse.lost.extend(part.lost);
+        pulse.forgotten.extend(part.forgotten);
         if rest.is_empty() {
             return Ok(pulse);
         }
@@ -119,6 +120,8 @@ pub(super) async fn workers(link: &Link, keys: &Keys) -> Result<Vec<WorkerInfo>,
 pub(super) async fn orphans(
     link: &Link,
     keys: &Keys,
+    me: &WorkerId,
+    in_hand: InHand<'_>,
     limit: usize,
 ) -> Result<Vec<Record>, StoreError> {
     let mut orphans = Vec::new();
@@ -132,9 +135,14 @@ pub(super) async fn orphans(
             let ids = running(link, &index, place).await?;
             place += ids.len();
             let last = ids.len() < RUNNING_AT_ONCE;
-            let ids = without_worker(link, keys, &index, ids).await?;
+            let mine = |id: &str, worker: &WorkerId| {
+                worker == me && id.parse().is_ok_and(|id| !in_hand(&id))
+            };
+            let ids = without_worker(link, keys, &index, ids, &mine).await?;
             let room = limit.saturating_sub(orphans.len());
-            orphans.extend(records(link, keys, ids.into_iter().take(room)).await?);
+            let found = records(link, keys, ids.into_iter().take(room)).await?;
+            let runs = |record: &Record| record.life.state.kind() == StateKind::Running;
+            orphans.extend(found.into_iter().filter(runs));
             if orphans.len() >= limit {
                 return Ok(orphans);
             }
@@ -159,11 +167,13 @@ async fn running(link: &Link, index: &str, place: usize) -> Result<Vec<String>, 
     ids.map_err(|why| link.corrupt(why))
 }
 
+/// Those whose worker is dead, or has them only by the record.
 async fn without_worker(
     link: &Link,
     keys: &Keys,
     index: &str,
     ids: Vec<String>,
+    only_by_record: &(dyn Fn(&str, &WorkerId) -> bool + Send + Sync),
 ) -> Result<Vec<String>, StoreError> {
     let mut pipeline = Pipeline::with_capacity(ids.len());
     for id in &ids {
@@ -181,11 +191,11 @@ async fn without_worker(
         return Ok(Vec::new());
     }
     let dead = dead(link, keys, workers.into_iter().collect()).await?;
-    owners.retain(|_, worker| dead.contains(worker));
+    owners.retain(|id, worker| dead.contains(worker) || only_by_record(id, worker));
     Ok(owners.into_keys().collect())
 }
 
-async fn records(
+pub(super) async fn records(
     link: &Link,
     keys: &Keys,
     ids: impl Iterator<Item = String>,
@@ -195,18 +205,16 @@ async fn records(
         pipeline.cmd("HGETALL").arg(keys.job(&id));
     }
     let replies = link.query(&pipeline).await?.into_iter();
-    let records = replies.filter_map(|reply| {
+    let read = |reply| {
         let fields = reply::fields(reply);
         // A job that cannot be read must not keep the others from being healed.
         match fields.and_then(record::Fields::read) {
             Ok(record) => Some(record),
             Err(why) => {
-                tracing::warn!(why, "a running job's record cannot be read");
+                tracing::warn!(why, "a job's record cannot be read");
                 None
             }
         }
-    });
-    Ok(records
-        .filter(|record| record.life.state.kind() == StateKind::Running)
-        .collect())
+    };
+    Ok(replies.filter_map(read).collect())
 }

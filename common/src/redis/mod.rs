@@ -19,6 +19,7 @@ mod flight;
 mod keys;
 mod link;
 mod list;
+mod overdue;
 mod record;
 mod reply;
 mod scripts;
@@ -34,10 +35,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{flight::Flights, keys::Keys, link::Link, reply::Unreadable, watch::Watches};
 use crate::{
     filter::Filter,
-    job::{JobId, Record, WorkerId},
+    job::{JobId, QueueName, Record, WorkerId},
     ports::{
-        Applied, Beat, Change, Claim, Claimed, Created, Finding, Kept, Listing, Note, PageRequest,
-        Pulse, QueueCounts, Save, Saved, Store, StoreError, Topic, Watch, WorkerInfo,
+        Applied, Beat, Change, Claim, Claimed, Created, Finding, InHand, Kept, Listing, Note,
+        PageRequest, Pulse, QueueCounts, Save, Saved, Store, StoreError, Topic, Watch, WorkerInfo,
     },
     time::Timestamp,
     wire::topology::Namespace,
@@ -175,8 +176,22 @@ impl Store for RedisStore {
         list::counts(&self.link, &self.keys).await
     }
 
-    async fn orphans(&self, limit: usize) -> Result<Vec<Record>, StoreError> {
-        alive::orphans(&self.link, &self.keys, limit).await
+    async fn orphans(
+        &self,
+        me: &WorkerId,
+        in_hand: InHand<'_>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        alive::orphans(&self.link, &self.keys, me, in_hand, limit).await
+    }
+
+    async fn overdue(
+        &self,
+        queue: &QueueName,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        overdue::overdue(&self.link, &self.keys, queue, before, limit).await
     }
 
     async fn expire(&self, limit: usize) -> Result<usize, StoreError> {

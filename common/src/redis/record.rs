@@ -23,7 +23,7 @@ use std::borrow::Cow;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-pub(super) use self::texts::{life, version, worker};
+pub(super) use self::texts::{due, life, version, worker};
 use crate::{
     job::{ATTEMPTS_KEPT, Attempt, Fence, Outcome, Record, State},
     life::{Life, Step},

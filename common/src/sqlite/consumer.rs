@@ -208,6 +208,7 @@ impl Consumer {
             let tag = message.seq.cast_unsigned();
             let delivery = Delivery {
                 redelivered: message.deliveries > 0,
+                published: None,
                 message: read(message),
                 origin: (self.tap.queue.clone(), self.tap.lane),
                 given_up: None,

@@ -152,15 +152,21 @@ pub(super) fn counts(db: &Connection) -> Result<Vec<QueueCounts>, Fault> {
     Ok(queues.into_iter().map(counts).collect())
 }
 
-/// Running jobs whose worker is not alive.
-pub(super) fn orphans(db: &Connection, limit: usize, now: Timestamp) -> Result<Vec<Record>, Fault> {
+/// Running jobs whose worker is not alive, or is `me`.
+pub(super) fn orphans(
+    db: &Connection,
+    me: &str,
+    limit: usize,
+    now: Timestamp,
+) -> Result<Vec<Record>, Fault> {
     let workers: Vec<String> = db
         .prepare_cached("SELECT DISTINCT worker FROM jobs WHERE state = 'running'")?
         .query_map([], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     let mut orphans = Vec::new();
     for worker in workers {
-        if orphans.len() < limit && !workers::is_alive(db, &worker, now)? {
+        let suspect = worker == me || !workers::is_alive(db, &worker, now)?;
+        if orphans.len() < limit && suspect {
             let left = i64::try_from(limit - orphans.len()).unwrap_or(i64::MAX);
             let seqs: Vec<i64> = db
                 .prepare_cached(

@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{
     filter::Filter,
-    job::{JobId, Record, WorkerId},
+    job::{JobId, QueueName, Record, WorkerId},
     ports::{
-        Applied, Beat, Change, Claim, Claimed, Created, Finding, Kept, Listing, Note, PageRequest,
-        Pulse, QueueCounts, Save, Saved, Store, StoreError, Topic, Watch, WorkerInfo,
+        Applied, Beat, Change, Claim, Claimed, Created, Finding, InHand, Kept, Listing, Note,
+        PageRequest, Pulse, QueueCounts, Save, Saved, Store, StoreError, Topic, Watch, WorkerInfo,
     },
     time::Timestamp,
 };
@@ -145,9 +145,30 @@ impl Store for Sqlite {
         self.read(query::counts).await
     }
 
-    async fn orphans(&self, limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.read(move |db| query::orphans(db, limit, Timestamp::now()))
-            .await
+    async fn orphans(
+        &self,
+        me: &WorkerId,
+        in_hand: InHand<'_>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let own = me.clone();
+        let mut orphans = self
+            .read(move |db| query::orphans(db, &own, limit, Timestamp::now()))
+            .await?;
+        orphans
+            .retain(|record| record.life.state.worker() != Some(me) || !in_hand(&record.spec.id));
+        Ok(orphans)
+    }
+
+    /// Whatever a power failure takes back, it takes back from messages and records alike, newest
+    /// first: a record here never outlives its message.
+    async fn overdue(
+        &self,
+        _: &QueueName,
+        _: Timestamp,
+        _: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn expire(&self, limit: usize) -> Result<usize, StoreError> {

@@ -49,13 +49,13 @@ fn feel(db: &Connection, id: &JobId, fence: Fence, pulse: &mut Pulse) -> Result<
         db.prepare_cached("SELECT state = 'running', fence, cancel FROM jobs WHERE id = ?1")?;
     let found: Option<(bool, i64, bool)> =
         look.query_row([&**id], |row| row.try_into()).optional()?;
-    // A record that is gone takes no attempt away.
-    let Some((runs, at, cancel)) = found else {
-        return Ok(());
-    };
-    if !runs || at > signed(fence) {
+    let (runs, at, cancel) = found.unwrap_or((false, 0, false));
+    if at < signed(fence) {
+        // A record that is gone, or from before the claim, takes no attempt away.
+        pulse.forgotten.push(id.clone());
+    } else if !runs || at > signed(fence) {
         pulse.lost.push(id.clone());
-    } else if cancel && at == signed(fence) {
+    } else if cancel {
         pulse.cancelled.push(id.clone());
     }
     Ok(())

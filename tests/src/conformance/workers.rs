@@ -37,6 +37,7 @@ async fn beat(store: &dyn Store, id: &WorkerId, running: &[(JobId, Fence)]) -> P
     let mut pulse = store.beat(beat).await.unwrap();
     pulse.cancelled.sort();
     pulse.lost.sort();
+    pulse.forgotten.sort();
     pulse
 }
 
@@ -99,18 +100,48 @@ pub async fn a_beat_tells_what_was_cancelled_and_what_was_lost(store: &dyn Store
     let mut lost = vec![finished.0, taken.0];
     lost.sort();
     let cancelled = vec![cancelled.0];
-    assert_eq!(
-        beat(store, &mine, &running).await,
-        Pulse { cancelled, lost }
-    );
+    let expected = Pulse {
+        cancelled,
+        lost,
+        forgotten: Vec::new(),
+    };
+    assert_eq!(beat(store, &mine, &running).await, expected);
 }
 
-/// A job that the store forgot is not lost: the attempt may go on.
-pub async fn a_beat_says_nothing_of_unknown_jobs(store: &dyn Store) {
-    let unknown = [(JobId::new(), Fence(7)), (JobId::new(), Fence(8))];
-    let pulse = beat(store, &WorkerId::random(), &unknown).await;
-    assert_eq!(pulse, Pulse::default());
-    assert!(store.find(&unknown[0].0).await.unwrap().is_none());
+/// An attempt that the store forgot is not lost, but told: without a record, or with one from
+/// before its claim.
+pub async fn a_beat_tells_what_the_store_forgot(store: &dyn Store) {
+    let mine = WorkerId::random();
+    let known = spec("mail", 1);
+    let life = running(store, &known, &mine).await;
+    let later = Fence(life.fence.0 + 1);
+    let forgotten = [(JobId::new(), Fence(7)), (known.id.clone(), later)];
+    let pulse = beat(store, &mine, &forgotten).await;
+    let mut expected: Vec<_> = forgotten.iter().map(|(id, _)| id.clone()).collect();
+    expected.sort();
+    assert_eq!(pulse.forgotten, expected);
+    assert!(pulse.lost.is_empty() && pulse.cancelled.is_empty());
+    assert!(store.find(&forgotten[0].0).await.unwrap().is_none());
+}
+
+/// What a worker has by the record only is nobody's, and what it has in hand is its own.
+pub async fn a_workers_own_jobs_are_orphans_unless_it_has_them_in_hand(store: &dyn Store) {
+    let mine = WorkerId::random();
+    let (kept, dropped) = (spec("mail", 1), spec("mail", 2));
+    for spec in [&kept, &dropped] {
+        running(store, spec, &mine).await;
+    }
+    let in_hand = |id: &JobId| *id == kept.id;
+    let orphans = eventually("its orphan", BEYOND_DOUBT, || async {
+        beat(store, &mine, &[]).await;
+        match store.orphans(&mine, &in_hand, 10).await.unwrap() {
+            orphans if orphans.is_empty() => Err("none"),
+            orphans => Ok(orphans),
+        }
+    })
+    .await;
+    let ids: Vec<_> = orphans.iter().map(|record| &record.spec.id).collect();
+    assert_eq!(ids, [&dropped.id]);
 }
 
 /// Jobs of workers that do not beat are found, and those of workers that do are not.
@@ -126,7 +157,7 @@ pub async fn orphans_are_the_jobs_of_dead_workers(store: &dyn Store) {
     let attempts = [(kept.id.clone(), life.fence)];
     let orphans = eventually("orphans", BEYOND_DOUBT, || async {
         beat(store, &live, &attempts).await;
-        let orphans = store.orphans(10).await.unwrap();
+        let orphans = store.orphans(&live, &|_| true, 10).await.unwrap();
         if orphans.is_empty() {
             Err("none")
         } else {
@@ -139,7 +170,8 @@ pub async fn orphans_are_the_jobs_of_dead_workers(store: &dyn Store) {
     assert_eq!(orphans[0].life.state.worker(), Some(&dead));
     assert!(!store.is_alive(&dead).await.unwrap());
     apply(store, &orphan.id, |life| life.lose(store.now())).await;
-    assert!(store.orphans(10).await.unwrap().is_empty());
+    let left = store.orphans(&live, &|_| true, 10).await.unwrap();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 /// No more orphans than asked for.
@@ -152,9 +184,10 @@ pub async fn orphans_come_a_few_at_a_time(store: &dyn Store) {
     eventually("orphans", BEYOND_DOUBT, || async {
         // A store where nobody beats has lost its memory, or is about to learn who lives.
         beat(store, &live, &[]).await;
-        let count = store.orphans(3).await.unwrap().len();
+        let count = store.orphans(&live, &|_| true, 3).await.unwrap().len();
         if count == 3 { Ok(()) } else { Err(count) }
     })
     .await;
-    assert_eq!(store.orphans(10).await.unwrap().len(), 5);
+    let all = store.orphans(&live, &|_| true, 10).await.unwrap();
+    assert_eq!(all.len(), 5);
 }

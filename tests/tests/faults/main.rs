@@ -10,3 +10,4 @@ mod cut;
 mod kill;
 mod outage;
 mod protocol;
+mod rollback;

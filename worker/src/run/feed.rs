@@ -103,6 +103,7 @@ async fn forward(
             delivery = inbox.0.recv() => {
                 suspect = false;
                 let Some(delivery) = delivery else { return End::Lost };
+                hub.passed.note(queue, lane, &delivery);
                 if let Err(mpsc::error::SendError(delivery)) = to.send(delivery).await {
                     delivery.settlement.release();
                     return End::Stop;

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use haul_common::{
     job::{Fence, JobId},
     ports::{Beat, Pulse, StoreError, Topic, Watch},
@@ -73,7 +74,20 @@ pub(super) async fn beat(hub: &Hub) -> Result<(), StoreError> {
     };
     let pulse = hub.protocol.backend().store.beat(beat).await?;
     act(hub, &pulse, running.into_iter().collect());
+    join_all(pulse.forgotten.iter().map(|id| remind(hub, id))).await;
     Ok(())
+}
+
+/// The store came back without its newest writes.
+async fn remind(hub: &Hub, id: &JobId) {
+    let Some(core) = hub.table.core(id) else {
+        return;
+    };
+    match hub.protocol.reassert(&core.assignment).await {
+        Ok(true) => tracing::info!(job = %id, "the store had forgotten that it runs here"),
+        Ok(false) => core.stop(StopCause::Lost),
+        Err(error) => tracing::debug!(job = %id, %error, "the store was not told that it runs"),
+    }
 }
 
 /// Stops the attempts that the beat spoke of, and no later one: while it was on its way, an

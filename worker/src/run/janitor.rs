@@ -1,8 +1,8 @@
-//! The janitor: takes jobs from workers that vanished, and forgets what is over.
+//! The janitor: takes jobs that nobody runs any more, and forgets what is over.
 
 use std::{sync::Arc, time::Duration};
 
-use haul_common::{protocol::WORKER_TTL, time::Timestamp};
+use haul_common::{job::JobId, protocol::WORKER_TTL, time::Timestamp};
 
 use super::Hub;
 use crate::stop::Level;
@@ -26,7 +26,8 @@ pub(super) async fn run(hub: Arc<Hub>) {
         if !rested || !hub.health.is_well() {
             continue;
         }
-        if let Err(error) = hub.protocol.take_orphans(AT_ONCE).await {
+        let in_hand = |id: &JobId| hub.table.in_hand(id);
+        if let Err(error) = hub.protocol.take_orphans(hub.id(), &in_hand, AT_ONCE).await {
             tracing::debug!(%error, "the janitor could not look for orphans");
         }
         if round % EXPIRE_ROUNDS == 0

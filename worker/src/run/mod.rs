@@ -3,7 +3,8 @@
 //! ```text
 //!   broker -> feed (one per lane) -> queue (one per queue: lanes, slots) -> attempt (one per job)
 //!                                                                           `-> supervise
-//!   heartbeat: liveness, cancels, lost attempts      janitor: orphans, expiry      sheep: unrouted
+//!   heartbeat: liveness, cancels, lost attempts      janitor: orphans, expiry
+//!   overdue: jobs without a message                  sheep: unrouted
 //! ```
 
 mod attempt;
@@ -12,6 +13,7 @@ mod health;
 mod heartbeat;
 mod janitor;
 mod lanes;
+mod overdue;
 mod queue;
 mod sheep;
 mod supervise;
@@ -35,6 +37,7 @@ use crate::{
     stop::{Level, Stop},
 };
 use health::{Gates, Health, Readiness};
+use overdue::Passed;
 use table::Table;
 
 /// What the loops need to know.
@@ -85,6 +88,7 @@ struct Hub {
     table: Table,
     health: Health,
     gates: Gates,
+    passed: Passed,
     readiness: Readiness,
     stop: Stop,
     attempts: TaskTracker,
@@ -142,6 +146,7 @@ pub(crate) async fn start(parts: Parts) -> Result<Running, RunError> {
     };
     let hub = Arc::new(Hub {
         protocol: Protocol::new(backend),
+        passed: Passed::new(worker.queues.keys()),
         readiness: Readiness::new(worker.queues.len() * 4),
         worker,
         registry,
@@ -180,6 +185,7 @@ async fn run(hub: Arc<Hub>, grace: Duration, owns_backend: bool) {
     let background = TaskTracker::new();
     background.spawn(heartbeat::run(hub.clone()));
     background.spawn(janitor::run(hub.clone()));
+    background.spawn(overdue::run(hub.clone()));
     background.spawn(sheep::run(hub.clone()));
     let consuming = TaskTracker::new();
     for (queue, slots) in &hub.worker.queues {

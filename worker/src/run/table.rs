@@ -56,6 +56,17 @@ impl Table {
             .collect()
     }
 
+    /// The attempt of this job that runs here.
+    pub(super) fn core(&self, id: &JobId) -> Option<Arc<Core>> {
+        let inner = self.inner();
+        inner.running.get(id).map(|(_, core)| core.clone())
+    }
+
+    /// Whether this process has the job in hand: is about to claim it, runs it, or writes its end.
+    pub(super) fn in_hand(&self, id: &JobId) -> bool {
+        self.inner().busy.contains_key(id)
+    }
+
     /// Asks the attempt of this job that has this fence to stop.
     pub(super) fn stop(&self, id: &JobId, fence: Fence, cause: StopCause) {
         let core = match self.inner().running.get(id) {

@@ -137,6 +137,12 @@ pub(in crate::redis) fn worker(head: &str) -> Option<WorkerId> {
     life.state.worker().cloned()
 }
 
+/// When a job that waits for its time may start.
+pub(in crate::redis) fn due(head: &str) -> Option<Timestamp> {
+    let life = life(head, None, None).ok()?;
+    life.state.due()
+}
+
 /// A life, of its head and the fields of their own.
 pub(in crate::redis) fn life(
     head: &str,

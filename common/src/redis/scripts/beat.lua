@@ -2,26 +2,26 @@
 --
 -- KEYS  1 worker   2 workers   3 since when this memory reaches back   4… jobs it runs
 -- ARGV  1 worker's id   2 its description   3 how long it then counts as alive, ms   4… fences
--- Returns {now, places of jobs that were asked to stop, places of jobs that are no longer its own};
---         places count from 0. A missing job is none of these: the store forgot it.
+-- Returns {now, and places, from 0, of jobs that were asked to stop, that are no longer its own, and
+--         that this memory has lost: without a record, or with one from before their claim}.
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('ZADD', KEYS[2], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - 10 * ARGV[3]))
 redis.call('SET', KEYS[3], now, 'NX')
-local cancelled, lost = {}, {}
+local cancelled, lost, forgotten = {}, {}, {}
 for place = 4, #KEYS do
-    local head = redis.call('HGET', KEYS[place], 'head')
-    if head then
-        local state, fence, cancel = string.match(head, '^([^|]*)|[^|]*|([^|]*)|([^|]*)')
-        local ours = tonumber(ARGV[place])
-        fence = tonumber(fence)
-        if state ~= 'running' or fence > ours then
-            lost[#lost + 1] = place - 4
-        elseif fence == ours and cancel == '1' then
-            cancelled[#cancelled + 1] = place - 4
-        end
+    local head = redis.call('HGET', KEYS[place], 'head') or 'none|0|0|0'
+    local state, fence, cancel = string.match(head, '^([^|]*)|[^|]*|([^|]*)|([^|]*)')
+    local ours = tonumber(ARGV[place])
+    fence = tonumber(fence)
+    if fence < ours then
+        forgotten[#forgotten + 1] = place - 4
+    elseif state ~= 'running' or fence > ours then
+        lost[#lost + 1] = place - 4
+    elseif cancel == '1' then
+        cancelled[#cancelled + 1] = place - 4
     end
 end
-return {now, cancelled, lost}
+return {now, cancelled, lost, forgotten}

@@ -28,8 +28,8 @@ pub(in crate::redis) fn pulse(
     running: &[(JobId, Fence)],
     value: Value,
 ) -> Result<(i64, Pulse), Unreadable> {
-    let [now, cancelled, lost] = <[Value; 3]>::try_from(reply::array(value)?)
-        .map_err(|_| "a time and two lists were expected")?;
+    let [now, cancelled, lost, forgotten] = <[Value; 4]>::try_from(reply::array(value)?)
+        .map_err(|_| "a time and three lists were expected")?;
     let ids = |places| {
         let places = reply::array(places)?
             .into_iter()
@@ -43,6 +43,7 @@ pub(in crate::redis) fn pulse(
         Pulse {
             cancelled: ids(cancelled)?,
             lost: ids(lost)?,
+            forgotten: ids(forgotten)?,
         },
     ))
 }

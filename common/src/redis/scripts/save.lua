@@ -6,6 +6,8 @@
 local head = redis.call('HGET', KEYS[1], 'head')
 if not head then return 'missing' end
 local state, fence = string.match(head, '^([^|]*)|[^|]*|([^|]*)')
+-- From before the claim, which this memory has lost.
+if tonumber(fence) < tonumber(ARGV[1]) then return 'missing' end
 if state ~= 'running' or fence ~= ARGV[1] then return 'lost' end
 if redis.call('HLEN', KEYS[2]) >= tonumber(ARGV[4])
     and redis.call('HEXISTS', KEYS[2], ARGV[2]) == 0 then
