@@ -79,8 +79,9 @@ impl Store for FaultyStore {
         self.go(Call::Beat, self.inner.retire(worker)).await
     }
 
-    async fn is_alive(&self, worker: &WorkerId) -> Result<bool, StoreError> {
-        self.go(Call::Read, self.inner.is_alive(worker)).await
+    async fn is_alive(&self, worker: &WorkerId, dropped: bool) -> Result<bool, StoreError> {
+        self.go(Call::Read, self.inner.is_alive(worker, dropped))
+            .await
     }
 
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {

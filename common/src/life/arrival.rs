@@ -22,6 +22,8 @@ pub enum Owner {
     MeUnaware,
     /// A worker that is alive, maybe this one.
     Alive,
+    /// Another worker that seems alive, but that the broker took this message back from.
+    Dropped,
     /// A worker that is not.
     Vanished,
 }
@@ -80,6 +82,8 @@ fn running(record: &Record, owner: Owner, began: Timestamp, now: Timestamp) -> A
     let life = &record.life;
     match owner {
         Owner::Alive => Arrival::PutOff(patience(now.since(began))),
+        // A moment tells whether it only lost its connection.
+        Owner::Dropped => Arrival::PutOff(PATIENCE_MIN),
         Owner::MeUnaware => apply(life.unclaim()),
         Owner::Vanished if crash_limit_reached(life, &record.spec) => {
             apply(life.lose_for_good(now))
@@ -88,10 +92,13 @@ fn running(record: &Record, owner: Owner, began: Timestamp, now: Timestamp) -> A
     }
 }
 
+const PATIENCE_MIN: Duration = Duration::from_secs(1);
+const PATIENCE_MAX: Duration = Duration::from_secs(600);
+
 /// How long to leave a copy alone whose job a live worker runs: soon at first, for its worker may
 /// just have died, and ever rarer for long jobs.
 fn patience(elapsed: Duration) -> Duration {
-    (elapsed / 10).clamp(Duration::from_secs(1), Duration::from_secs(600))
+    (elapsed / 10).clamp(PATIENCE_MIN, PATIENCE_MAX)
 }
 
 fn apply(step: Result<Step, super::Illegal>) -> Arrival {

@@ -72,11 +72,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError>;
 
     /// Whether the worker has beaten within [`crate::ports::WORKER_TTL`]. Says yes in doubt:
-    /// just after the store came back, live workers have not had the time to say so.
+    /// just after the store came back, live workers have not had the time to say so. May know
+    /// sooner that a worker is gone when told that the broker `dropped` it: took a message back.
     ///
     /// # Errors
     /// When the store is away.
-    async fn is_alive(&self, worker: &WorkerId) -> Result<bool, StoreError>;
+    async fn is_alive(&self, worker: &WorkerId, dropped: bool) -> Result<bool, StoreError>;
 
     /// Workers that beat, for operators.
     ///

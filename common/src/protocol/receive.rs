@@ -56,7 +56,10 @@ impl Protocol {
         let (queue, lane) = (&delivery.origin.0, delivery.origin.1);
         match wire::decode(&delivery.message, (queue, lane), self.backend.store.now()) {
             Err(error) => self.bury_malformed(delivery, &error).await,
-            Ok(envelope) => self.start(envelope, worker, &runs_here).await,
+            Ok(envelope) => {
+                let dropped = delivery.redelivered;
+                self.start(envelope, dropped, worker, &runs_here).await
+            }
         }
     }
 
@@ -83,6 +86,7 @@ impl Protocol {
     async fn start(
         &self,
         envelope: Envelope,
+        dropped: bool,
         worker: &WorkerId,
         runs_here: &impl Fn(&JobId) -> bool,
     ) -> Result<Receipt, ProtocolError> {
@@ -115,7 +119,7 @@ impl Protocol {
                 }
                 Claimed::Held(record) => record,
             };
-            let owner = self.owner(&record, worker, runs_here).await?;
+            let owner = self.owner(&record, dropped, worker, runs_here).await?;
             match arrive(&record, &envelope, owner, self.backend.store.now()) {
                 Arrival::Claim => claim.attempt = record.life.attempt,
                 Arrival::Apply(mut step) => {
@@ -152,14 +156,17 @@ impl Protocol {
     async fn owner(
         &self,
         record: &Record,
+        dropped: bool,
         me: &WorkerId,
         runs_here: &impl Fn(&JobId) -> bool,
     ) -> Result<Owner, ProtocolError> {
+        let store = &self.backend.store;
         match record.life.state.worker() {
             Some(owner) if owner == me && !runs_here(&record.spec.id) => Ok(Owner::MeUnaware),
-            Some(owner) if owner != me && !self.backend.store.is_alive(owner).await? => {
+            Some(owner) if owner != me && !store.is_alive(owner, dropped).await? => {
                 Ok(Owner::Vanished)
             }
+            Some(owner) if owner != me && dropped => Ok(Owner::Dropped),
             _ => Ok(Owner::Alive),
         }
     }

@@ -13,10 +13,12 @@
 //! | `queues` | set | names of queues that ever had a job |
 //! | `expiry` | sorted set | ids of ended jobs by expiry, ms |
 //! | `worker:<id>` | string | the description of a worker that beats, with a time to live |
+//! | `suspicion:<id>` | string | since when a worker seems to have dropped its connections, ms |
 //! | `workers` | sorted set | ids by last beat, ms |
 //! | `since` | string | when this memory began, ms: younger than a heartbeat, it proves nothing |
 //!
-//! Channels: `job:<id>` for each job, named as its key, and `watch:cancels`.
+//! Channels: `job:<id>` for each job, named as its key; `watch:cancels`; and `alive:<id>`, which a
+//! worker listens to as long as it has a connection, and where nobody says anything.
 
 use crate::{
     job::{BatchId, QueueName, StateKind, WorkerId},
@@ -75,6 +77,14 @@ impl Keys {
 
     pub(super) fn worker(&self, worker: &WorkerId) -> String {
         self.key(["worker:", worker])
+    }
+
+    pub(super) fn suspicion(&self, worker: &WorkerId) -> String {
+        self.key(["suspicion:", worker])
+    }
+
+    pub(super) fn alive(&self, worker: &WorkerId) -> String {
+        self.key(["alive:", worker])
     }
 
     pub(super) fn workers(&self) -> String {

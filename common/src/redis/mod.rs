@@ -14,22 +14,25 @@
 
 mod alive;
 mod check;
+mod dead;
 mod fault;
 mod flight;
 mod keys;
 mod link;
 mod list;
+mod orphans;
 mod overdue;
 mod record;
 mod reply;
 mod scripts;
 mod watch;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use ::redis::Value;
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
+use tokio::sync::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{flight::Flights, keys::Keys, link::Link, reply::Unreadable, watch::Watches};
@@ -54,6 +57,8 @@ pub struct RedisStore {
     link: Arc<Link>,
     flights: Flights,
     watches: Watches,
+    /// Channels of workers that beat here, which this process listens to.
+    lines: Mutex<HashMap<WorkerId, Watch>>,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -83,9 +88,26 @@ impl RedisStore {
             link,
             flights,
             watches,
+            lines: Mutex::default(),
             tasks,
             closing,
         }))
+    }
+
+    /// Listens to the worker's own channel, so that others see when its connections are gone; says
+    /// whether it does. Without, they wait until it has not beaten for long enough.
+    async fn listen(&self, worker: &WorkerId) -> bool {
+        let mut lines = self.lines.lock().await;
+        if lines.contains_key(worker) {
+            return true;
+        }
+        match self.watches.watch(self.keys.alive(worker)).await {
+            Ok(line) => lines.insert(worker.clone(), Watch(line)).is_none(),
+            Err(error) => {
+                tracing::debug!(%worker, %error, "the worker's own channel cannot be listened to");
+                false
+            }
+        }
     }
 
     fn read<T>(&self, id: &JobId, outcome: Result<T, Unreadable>) -> Result<T, StoreError> {
@@ -144,15 +166,18 @@ impl Store for RedisStore {
     }
 
     async fn beat(&self, beat: Beat) -> Result<Pulse, StoreError> {
-        alive::beat(&self.link, &self.keys, beat).await
+        let listens = self.listen(&beat.worker.id).await;
+        alive::beat(&self.link, &self.keys, beat, listens).await
     }
 
     async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError> {
+        self.lines.lock().await.remove(worker);
         alive::retire(&self.link, &self.keys, worker).await
     }
 
-    async fn is_alive(&self, worker: &WorkerId) -> Result<bool, StoreError> {
-        alive::is_alive(&self.link, &self.keys, worker).await
+    async fn is_alive(&self, worker: &WorkerId, dropped: bool) -> Result<bool, StoreError> {
+        let dead = dead::is_dead(&self.link, &self.keys, worker, dropped).await?;
+        Ok(!dead)
     }
 
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
@@ -182,7 +207,7 @@ impl Store for RedisStore {
         in_hand: InHand<'_>,
         limit: usize,
     ) -> Result<Vec<Record>, StoreError> {
-        alive::orphans(&self.link, &self.keys, me, in_hand, limit).await
+        orphans::orphans(&self.link, &self.keys, me, in_hand, limit).await
     }
 
     async fn overdue(

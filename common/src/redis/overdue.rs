@@ -5,7 +5,7 @@
 
 use ::redis::{Pipeline, Value};
 
-use super::{alive, keys::Keys, link::Link, record, reply};
+use super::{keys::Keys, link::Link, orphans, record, reply};
 use crate::{
     job::{QueueName, Record, StateKind},
     ports::StoreError,
@@ -30,7 +30,7 @@ pub(super) async fn overdue(
         ids.extend(timed(link, keys, &index, before).await?);
     }
     ids.truncate(limit);
-    let records = alive::records(link, keys, ids.into_iter()).await?;
+    let records = orphans::records(link, keys, ids.into_iter()).await?;
     let waits = |record: &Record| record.life.state.kind().is_claimable();
     Ok(records.into_iter().filter(waits).collect())
 }

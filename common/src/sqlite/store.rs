@@ -119,7 +119,7 @@ impl Store for Sqlite {
             .await
     }
 
-    async fn is_alive(&self, worker: &WorkerId) -> Result<bool, StoreError> {
+    async fn is_alive(&self, worker: &WorkerId, _: bool) -> Result<bool, StoreError> {
         let worker = worker.clone();
         self.read(move |db| workers::is_alive(db, &worker, Timestamp::now()))
             .await

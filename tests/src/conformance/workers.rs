@@ -46,7 +46,7 @@ pub async fn a_beating_worker_is_listed_and_alive(store: &dyn Store) {
     let (one, two) = (WorkerId::random(), WorkerId::random());
     for id in [&one, &two, &one] {
         assert_eq!(beat(store, id, &[]).await, Pulse::default());
-        assert!(store.is_alive(id).await.unwrap());
+        assert!(store.is_alive(id, false).await.unwrap());
     }
     let mut workers = store.workers().await.unwrap();
     workers.sort_by(|a, b| a.id.cmp(&b.id));
@@ -64,14 +64,14 @@ pub async fn a_retired_worker_is_not_alive(store: &dyn Store) {
     assert_eq!(store.workers().await.unwrap(), [info(&two)]);
     eventually("the end of doubt", BEYOND_DOUBT, || async {
         beat(store, &two, &[]).await;
-        if store.is_alive(&one).await.unwrap() {
+        if store.is_alive(&one, false).await.unwrap() {
             Err("alive")
         } else {
             Ok(())
         }
     })
     .await;
-    assert!(store.is_alive(&two).await.unwrap());
+    assert!(store.is_alive(&two, false).await.unwrap());
 }
 
 /// A heartbeat brings back wishes to stop, and attempts that are somebody else's by now.
@@ -168,7 +168,7 @@ pub async fn orphans_are_the_jobs_of_dead_workers(store: &dyn Store) {
     let ids: Vec<_> = orphans.iter().map(|record| &record.spec.id).collect();
     assert_eq!(ids, [&orphan.id]);
     assert_eq!(orphans[0].life.state.worker(), Some(&dead));
-    assert!(!store.is_alive(&dead).await.unwrap());
+    assert!(!store.is_alive(&dead, false).await.unwrap());
     apply(store, &orphan.id, |life| life.lose(store.now())).await;
     let left = store.orphans(&live, &|_| true, 10).await.unwrap();
     assert!(left.is_empty(), "{left:?}");

@@ -105,7 +105,7 @@ async fn a_worker_that_slept_past_its_lease_alone_goes_on_with_its_jobs() {
         worker.stop();
         let store = &site.producer.backend().store;
         eventually("its lease to end", SOON, || async {
-            match store.is_alive(&owner).await {
+            match store.is_alive(&owner, false).await {
                 Ok(false) => Ok(()),
                 other => Err(other),
             }
@@ -119,4 +119,28 @@ async fn a_worker_that_slept_past_its_lease_alone_goes_on_with_its_jobs() {
         }
     }))
     .await;
+}
+
+/// Its lease would go on for ten seconds, but its connections are gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_workers_job_starts_again_before_its_lease_ends() {
+    let site = Site::of(Kind::Fleet).await;
+    let mut victim = WorkerProcess::ready(&site, &Settings::default()).await;
+    let store = &site.producer.backend().store;
+    let nobody = haul_common::job::WorkerId::random();
+    eventually("the store to be old enough to judge", SOON, || async {
+        match store.is_alive(&nobody, false).await {
+            Ok(false) => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    site.submit(&["hang"]).await;
+    site.did("start", 1, SOON).await;
+    let _other = WorkerProcess::ready(&site, &Settings::default()).await;
+    victim.kill9();
+    let killed = Instant::now();
+    site.did("start", 2, SOON).await;
+    let waited = killed.elapsed();
+    assert!(waited < Duration::from_secs(5), "{waited:?}");
 }

@@ -1,6 +1,7 @@
 //! `beat.lua`
 
 use ::redis::Value;
+use serde::Serialize;
 
 use super::{BEAT, Call, Keys, Unreadable};
 use crate::{
@@ -10,10 +11,23 @@ use crate::{
     redis::reply,
 };
 
-pub(in crate::redis) fn beat(keys: &Keys, worker: &WorkerInfo, running: &[(JobId, Fence)]) -> Call {
+/// What a worker's key holds.
+#[derive(Serialize)]
+struct Sign<'w> {
+    #[serde(flatten)]
+    worker: &'w WorkerInfo,
+    listens: bool,
+}
+
+pub(in crate::redis) fn beat(
+    keys: &Keys,
+    worker: &WorkerInfo,
+    listens: bool,
+    running: &[(JobId, Fence)],
+) -> Call {
     let mut names = vec![keys.worker(&worker.id), keys.workers(), keys.since()];
     names.extend(running.iter().map(|(id, _)| keys.job(id)));
-    let info = serde_json::to_vec(worker).unwrap_or_default();
+    let info = serde_json::to_vec(&Sign { worker, listens }).unwrap_or_default();
     let call = Call::new(&BEAT, &names)
         .text(&worker.id)
         .bytes(&info)

@@ -228,7 +228,7 @@ async fn a_running_job_without_its_worker_is_an_orphan() {
     assert!(left.is_empty());
     assert_eq!(sqlite.workers().await.unwrap(), std::slice::from_ref(&info));
     file.poke("UPDATE workers SET pid = 4194999");
-    assert!(!sqlite.is_alive(&info.id).await.unwrap());
+    assert!(!sqlite.is_alive(&info.id, false).await.unwrap());
 }
 
 #[tokio::test]

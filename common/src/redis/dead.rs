@@ -1,0 +1,150 @@
+//! Which workers are dead, beyond doubt.
+//!
+//! Says no in doubt. No worker is called dead while the server is away or has just come back, while
+//! it has just started, or while its memory is younger than a heartbeat may be old: then live
+//! workers may not have had the time to say so.
+//!
+//! A worker is dead once it has not beaten for [`WORKER_TTL`]. Sooner, where its connections tell:
+//! each worker listens to a channel of its own. Once the broker took a message back from it, and
+//! nobody has listened there for [`SILENCE`], its process has dropped both its connections.
+
+use std::{collections::HashSet, time::Duration};
+
+use ::redis::{Pipeline, Value};
+use serde::Deserialize;
+
+use super::{keys::Keys, link::Link, reply};
+use crate::{job::WorkerId, ports::StoreError, protocol::WORKER_TTL, time::Timestamp};
+
+/// A worker that only lost its connection listens again sooner.
+const SILENCE: Duration = Duration::from_millis(900);
+/// A suspicion that nobody renews is forgotten.
+const SUSPICION: Duration = Duration::from_secs(3);
+
+/// Whether the worker is dead; `dropped` says that the broker took a message back from it.
+pub(super) async fn is_dead(
+    link: &Link,
+    keys: &Keys,
+    worker: &WorkerId,
+    dropped: bool,
+) -> Result<bool, StoreError> {
+    let looks = look(link, keys, vec![worker.clone()]).await?;
+    if let [look] = looks.as_slice()
+        && dropped
+        && look.verdict == Some(false)
+        && look.is_silent
+    {
+        let mut pipeline = Pipeline::with_capacity(1);
+        pipeline
+            .cmd("SET")
+            .arg(keys.suspicion(worker))
+            .arg(look.at.as_millis())
+            .arg("NX")
+            .arg("PX")
+            .arg(SUSPICION.as_millis());
+        link.query(&pipeline).await?;
+    }
+    Ok(looks.iter().any(Look::is_dead))
+}
+
+/// Those of `workers` that are dead.
+pub(super) async fn dead(
+    link: &Link,
+    keys: &Keys,
+    workers: Vec<WorkerId>,
+) -> Result<HashSet<WorkerId>, StoreError> {
+    let looks = look(link, keys, workers).await?;
+    let dead = looks.into_iter().filter(Look::is_dead);
+    Ok(dead.map(|look| look.worker).collect())
+}
+
+/// What is seen of a worker.
+struct Look {
+    worker: WorkerId,
+    at: Timestamp,
+    /// Dead or not; nothing in doubt.
+    verdict: Option<bool>,
+    /// It listened once, and nobody listens to its channel now.
+    is_silent: bool,
+}
+
+impl Look {
+    fn is_dead(&self) -> bool {
+        self.verdict == Some(true)
+    }
+}
+
+/// What a worker's key holds beside its description.
+#[derive(Deserialize)]
+struct Sign {
+    #[serde(default)]
+    listens: bool,
+}
+
+async fn look(link: &Link, keys: &Keys, workers: Vec<WorkerId>) -> Result<Vec<Look>, StoreError> {
+    let mut pipeline = Pipeline::with_capacity(3 * workers.len() + 3);
+    pipeline.cmd("INFO").arg("server");
+    pipeline.cmd("TIME");
+    pipeline.cmd("GET").arg(keys.since());
+    for worker in &workers {
+        pipeline.cmd("GET").arg(keys.worker(worker));
+        pipeline.cmd("GET").arg(keys.suspicion(worker));
+        pipeline.cmd("PUBSUB").arg("NUMSUB").arg(keys.alive(worker));
+    }
+    let mut replies = link.query(&pipeline).await?.into_iter();
+    let mut next = || replies.next().unwrap_or_default();
+    let (info, time, since) = (next(), next(), next());
+    let corrupt = |why| link.corrupt(why);
+    let at = clock(time).map_err(corrupt)?;
+    let in_doubt = link.is_fresh(WORKER_TTL) || is_young(info, at, since).map_err(corrupt)?;
+    let mut looks = Vec::with_capacity(workers.len());
+    for worker in workers {
+        let (sign, suspicion, listeners) = (next(), next(), next());
+        let is_silent = is_silent(&sign, listeners).map_err(corrupt)?;
+        let suspected = suspected_for(suspicion, at).map_err(corrupt)?;
+        let dead = sign == Value::Nil || (is_silent && suspected >= SILENCE);
+        looks.push(Look {
+            worker,
+            at,
+            verdict: (!in_doubt).then_some(dead),
+            is_silent,
+        });
+    }
+    Ok(looks)
+}
+
+fn is_silent(sign: &Value, listeners: Value) -> Result<bool, reply::Unreadable> {
+    let json = reply::bytes(sign.clone()).unwrap_or_default();
+    let listened = serde_json::from_slice::<Sign>(&json).is_ok_and(|sign| sign.listens);
+    // The channel's name, and how many listen to it.
+    let count = reply::array(listeners)?.pop().unwrap_or_default();
+    Ok(listened && reply::number::<u64>(count)? == 0)
+}
+
+fn suspected_for(since: Value, now: Timestamp) -> Result<Duration, reply::Unreadable> {
+    if since == Value::Nil {
+        return Ok(Duration::ZERO);
+    }
+    Ok(now.since(Timestamp::from_millis(reply::number(since)?)))
+}
+
+fn clock(time: Value) -> Result<Timestamp, reply::Unreadable> {
+    let mut parts = reply::array(time)?.into_iter().map(reply::number::<i64>);
+    let mut next = || parts.next().unwrap_or(Ok(0));
+    let (seconds, micros) = (next()?, next()?);
+    Ok(Timestamp::from_millis(
+        seconds.saturating_mul(1000).saturating_add(micros / 1000),
+    ))
+}
+
+fn is_young(info: Value, now: Timestamp, since: Value) -> Result<bool, reply::Unreadable> {
+    let info = reply::text(info)?;
+    let up = info
+        .lines()
+        .find_map(|line| line.strip_prefix("uptime_in_seconds:"));
+    let up: u64 = up.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    if up <= WORKER_TTL.as_secs() || since == Value::Nil {
+        return Ok(true);
+    }
+    Ok(now.since(Timestamp::from_millis(reply::number(since)?)) <= WORKER_TTL)
+}
