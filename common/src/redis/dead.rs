@@ -51,9 +51,12 @@ pub(super) async fn is_dead(
 pub(super) async fn dead(
     link: &Link,
     keys: &Keys,
-    workers: Vec<WorkerId>,
+    workers: HashSet<WorkerId>,
 ) -> Result<HashSet<WorkerId>, StoreError> {
-    let looks = look(link, keys, workers).await?;
+    if workers.is_empty() {
+        return Ok(workers);
+    }
+    let looks = look(link, keys, workers.into_iter().collect()).await?;
     let dead = looks.into_iter().filter(Look::is_dead);
     Ok(dead.map(|look| look.worker).collect())
 }

@@ -1,12 +1,12 @@
 //! Which running jobs nobody runs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use ::redis::Pipeline;
 
 use super::{dead::dead, keys::Keys, link::Link, list, record, reply, scripts};
 use crate::{
-    job::{Record, StateKind, WorkerId},
+    job::{JobId, Record, StateKind, WorkerId},
     ports::{InHand, StoreError},
     protocol::WORKER_TTL,
 };
@@ -32,14 +32,19 @@ pub(super) async fn orphans(
             let ids = running(link, &index, place).await?;
             place += ids.len();
             let last = ids.len() < RUNNING_AT_ONCE;
-            let mine = |id: &str, worker: &WorkerId| {
-                worker == me && id.parse().is_ok_and(|id| !in_hand(&id))
+            let owners = owners(link, keys, &index, ids).await?;
+            let dead = dead(link, keys, owners.values().cloned().collect()).await?;
+            let nobodys = |id: &JobId, worker: &WorkerId| {
+                dead.contains(worker) || (worker == me && !in_hand(id))
             };
-            let ids = without_worker(link, keys, &index, ids, &mine).await?;
+            let suspects = owners.iter().filter(|(id, worker)| nobodys(id, worker));
             let room = limit.saturating_sub(orphans.len());
-            let found = records(link, keys, ids.into_iter().take(room)).await?;
-            let runs = |record: &Record| record.life.state.kind() == StateKind::Running;
-            orphans.extend(found.into_iter().filter(runs));
+            let found = records(link, keys, suspects.map(|(id, _)| id).take(room)).await?;
+            // Meanwhile somebody else may have begun to run it.
+            orphans.extend(found.into_iter().filter(|record| {
+                let worker = record.life.state.worker();
+                worker.is_some_and(|worker| nobodys(&record.spec.id, worker))
+            }));
             if orphans.len() >= limit {
                 return Ok(orphans);
             }
@@ -64,42 +69,36 @@ async fn running(link: &Link, index: &str, place: usize) -> Result<Vec<String>, 
     ids.map_err(|why| link.corrupt(why))
 }
 
-/// Those whose worker is dead, or has them only by the record.
-async fn without_worker(
+/// Who runs each of these, by the records.
+async fn owners(
     link: &Link,
     keys: &Keys,
     index: &str,
     ids: Vec<String>,
-    only_by_record: &(dyn Fn(&str, &WorkerId) -> bool + Send + Sync),
-) -> Result<Vec<String>, StoreError> {
+) -> Result<HashMap<JobId, WorkerId>, StoreError> {
     let mut pipeline = Pipeline::with_capacity(ids.len());
     for id in &ids {
         pipeline.cmd("HGET").arg(keys.job(id)).arg("head");
     }
     let mut owners = HashMap::new();
-    for (id, head) in ids.into_iter().zip(link.query(&pipeline).await?) {
-        match reply::text(head).ok().as_deref().and_then(record::worker) {
-            Some(worker) => drop(owners.insert(id, worker)),
-            None => drop(link.eval(scripts::prune(keys, index, &id)).await?),
+    for (text, head) in ids.into_iter().zip(link.query(&pipeline).await?) {
+        let worker = reply::text(head).ok().as_deref().and_then(record::worker);
+        match (text.parse(), worker) {
+            (Ok(id), Some(worker)) => drop(owners.insert(id, worker)),
+            _ => drop(link.eval(scripts::prune(keys, index, &text)).await?),
         }
     }
-    let workers: HashSet<_> = owners.values().cloned().collect();
-    if workers.is_empty() {
-        return Ok(Vec::new());
-    }
-    let dead = dead(link, keys, workers.into_iter().collect()).await?;
-    owners.retain(|id, worker| dead.contains(worker) || only_by_record(id, worker));
-    Ok(owners.into_keys().collect())
+    Ok(owners)
 }
 
 pub(super) async fn records(
     link: &Link,
     keys: &Keys,
-    ids: impl Iterator<Item = String>,
+    ids: impl Iterator<Item = &JobId>,
 ) -> Result<Vec<Record>, StoreError> {
     let mut pipeline = Pipeline::new();
     for id in ids {
-        pipeline.cmd("HGETALL").arg(keys.job(&id));
+        pipeline.cmd("HGETALL").arg(keys.job(id));
     }
     let replies = link.query(&pipeline).await?.into_iter();
     let read = |reply| {

@@ -7,7 +7,7 @@ use ::redis::{Pipeline, Value};
 
 use super::{keys::Keys, link::Link, orphans, record, reply};
 use crate::{
-    job::{QueueName, Record, StateKind},
+    job::{JobId, QueueName, Record, StateKind},
     ports::StoreError,
     time::Timestamp,
 };
@@ -30,7 +30,8 @@ pub(super) async fn overdue(
         ids.extend(timed(link, keys, &index, before).await?);
     }
     ids.truncate(limit);
-    let records = orphans::records(link, keys, ids.into_iter()).await?;
+    let ids: Vec<JobId> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+    let records = orphans::records(link, keys, ids.iter()).await?;
     let waits = |record: &Record| record.life.state.kind().is_claimable();
     Ok(records.into_iter().filter(waits).collect())
 }
