@@ -57,7 +57,7 @@ enum Form {
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
     tracing_subscriber::fmt()
-        .with_env_filter("warn,haul_tests=info,lapin=off")
+        .with_env_filter("error,haul_tests=info,lapin=off")
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();

@@ -335,6 +335,7 @@ impl<'e> Faults<'e> {
             match &event.hit {
                 Hit::Broker | Hit::Store | Hit::Rollback => faults.global.push(event),
                 Hit::Killed(process)
+                | Hit::Ended(process)
                 | Hit::Paused(process)
                 | Hit::NoBroker(process)
                 | Hit::NoStore(process)
@@ -360,7 +361,7 @@ impl<'e> Faults<'e> {
     }
 
     fn killed(&self, process: &str) -> Option<u64> {
-        let killed = |event: &&Event| matches!(event.hit, Hit::Killed(_));
+        let killed = |event: &&Event| matches!(event.hit, Hit::Killed(_) | Hit::Ended(_));
         self.of_process(process)
             .find(killed)
             .map(|event| event.from_us)
@@ -394,7 +395,7 @@ impl<'e> Faults<'e> {
             return true;
         };
         let hindered = |event: &Event| {
-            !matches!(event.hit, Hit::Killed(_) | Hit::Clock(_))
+            !matches!(event.hit, Hit::Killed(_) | Hit::Ended(_) | Hit::Clock(_))
                 && event.within(ended.saturating_sub(RECORDED_US), killed)
         };
         killed.saturating_sub(ended) < RECORDED_US

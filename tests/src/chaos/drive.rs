@@ -68,7 +68,7 @@ pub async fn run(
     run.calm_us = run.calm_us.max(run.submitted_us);
     run.drained_us = drain(&direct, &submitter.progress).await;
     sleep(AFTERWARDS).await;
-    run.messages_left = messages(&direct).await.unwrap_or(u64::MAX);
+    run.left = hands.stage.left().await;
     drop(supervision);
     run.seen.clone_from(&hands.seen.lock().unwrap());
     write_lines(&dir.join(FINALS), &finals(&direct, attempted).await)?;

@@ -30,6 +30,8 @@ pub struct Event {
 pub enum Hit {
     /// This worker process ended without warning.
     Killed(String),
+    /// This worker process gave up by itself, as one does that cannot connect when it starts.
+    Ended(String),
     /// This worker process stood still.
     Paused(String),
     /// This worker process could not reach its broker.
@@ -92,8 +94,8 @@ pub struct Run {
     pub calm_us: u64,
     /// When no open job was left; nothing if that did not happen in time.
     pub drained_us: Option<u64>,
-    /// Messages that were left in the end.
-    pub messages_left: u64,
+    /// Queues that were not empty in the end, with their messages.
+    pub left: String,
     /// Violations that the driver saw by itself.
     pub seen: Vec<String>,
 }

@@ -161,12 +161,12 @@ impl Fleet {
             .and_then(|child| child.try_wait().unwrap());
         let Some(status) = ended else { return false };
         slot.child = None;
-        let how = match status.signal() {
-            Some(signal) => format!("it crashed by signal {signal}"),
-            None => format!("it ended: {status}"),
-        };
         let name = name(worker, slot.starts);
-        self.events.happened(Hit::Killed(name), now_us(), how);
+        let (hit, how) = match status.signal() {
+            Some(signal) => (Hit::Killed(name), format!("it crashed by signal {signal}")),
+            None => (Hit::Ended(name), format!("it ended: {status}")),
+        };
+        self.events.happened(hit, now_us(), how);
         true
     }
 

@@ -23,7 +23,7 @@ pub fn ci() -> Shape {
             rate: Some(200),
             open: 2000,
         },
-        slow: 60,
+        slow: 120,
         faults_for: time,
         counts: Counts {
             kills: 8,

@@ -110,6 +110,22 @@ impl Stage {
         Ok(Producer::connect(self.urls(links)).await?)
     }
 
+    /// Queues of the broker that are not empty, as it tells; nothing for a file.
+    pub async fn left(&self) -> String {
+        let Self::Fleet { rabbit, .. } = self else {
+            return String::new();
+        };
+        let rabbit = rabbit.clone();
+        let list = move || {
+            let columns = ["name", "messages_ready", "messages_unacknowledged"];
+            let rabbit = rabbit.lock().unwrap();
+            rabbit.ctl(&[&["list_queues", "--no-table-headers"], &columns[..]].concat())
+        };
+        let all = tokio::task::spawn_blocking(list).await.unwrap_or_default();
+        let left = all.lines().filter(|line| !line.ends_with("\t0\t0"));
+        left.collect::<Vec<_>>().join("\n")
+    }
+
     /// The small disk.
     pub const fn disk(&self) -> Option<&Disk> {
         match self {
