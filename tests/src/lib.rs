@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod backends;
+pub mod chaos;
 pub mod conformance;
 pub mod fleet;
 pub mod jobs;

@@ -111,6 +111,16 @@ impl Server {
         kill(self.pid(), Signal::SIGCONT).unwrap();
     }
 
+    /// Where all is that it owns.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// `rabbitmqctl` against it.
+    pub fn ctl(&self, args: &[&str]) -> String {
+        script(&[&["ctl", self.dir.to_str().unwrap(), "-q"], args].concat())
+    }
+
     fn pid(&self) -> Pid {
         let text = fs::read_to_string(self.dir.join("pid")).unwrap();
         Pid::from_raw(text.split(' ').next().unwrap().parse().unwrap())

@@ -1,0 +1,372 @@
+//! What is done to the fleet, and how.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{
+    evidence::Hit,
+    fleet::{Events, Fleet, Links},
+    ledger::now_us,
+    plan::Step,
+    stage::{Shared, Stage},
+    torn,
+};
+use crate::{proxy::Mode, servers::Server};
+
+/// A connection, by its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Link {
+    /// To RabbitMQ.
+    Amqp,
+    /// To Redis.
+    Redis,
+}
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Act {
+    /// SIGKILL.
+    Kill {
+        /// Whom, or the next one that runs.
+        worker: usize,
+        /// Started again after this.
+        back_ms: u64,
+    },
+    /// Started anew, to crash when it comes to this point.
+    Point {
+        /// Whom, or the next one that runs.
+        worker: usize,
+        /// Where.
+        point: &'static str,
+    },
+    /// SIGSTOP, later SIGCONT.
+    Pause {
+        /// Whom, or the next one that runs.
+        worker: usize,
+        /// For how long.
+        ms: u64,
+    },
+    /// The connections of one process behave like this.
+    Cut {
+        /// Whose; the producer's, past the last worker.
+        worker: usize,
+        /// Which.
+        link: Link,
+        /// How.
+        mode: Mode,
+        /// For how long.
+        ms: u64,
+    },
+    /// Its wall clock jumps.
+    Clock {
+        /// By so much.
+        seconds: i64,
+        /// For how long.
+        ms: u64,
+    },
+    /// SIGKILL, and a start.
+    RabbitKill,
+    /// `stop_app`, `start_app`.
+    RabbitStopApp,
+    /// SIGSTOP, later SIGCONT.
+    RabbitPause {
+        /// For how long.
+        ms: u64,
+    },
+    /// It believes to be short of memory, or of disk, and takes nothing.
+    Alarm {
+        /// Memory; else disk.
+        memory: bool,
+        /// For how long.
+        ms: u64,
+    },
+    /// SIGKILL, and a start.
+    RedisKill,
+    /// `SHUTDOWN NOSAVE`, and a start.
+    RedisShutdown,
+    /// SIGKILL, and a start without the end of its log.
+    RedisTruncate {
+        /// How much of it.
+        bytes: u64,
+    },
+    /// `FLUSHALL`.
+    RedisFlush,
+    /// `CLIENT PAUSE`.
+    RedisSlow {
+        /// For how long.
+        ms: u64,
+    },
+    /// Nothing more fits on the disk of the store.
+    FullDisk {
+        /// For how long.
+        ms: u64,
+    },
+    /// Looks into a copy of the file, as it would be after a crash of the machine.
+    Torn {
+        /// Where its log breaks off, between what must be there and its end.
+        cut: Option<f64>,
+    },
+}
+
+/// All that acts need.
+#[derive(Debug)]
+pub struct Hands {
+    /// Where it plays.
+    pub stage: Stage,
+    /// The workers.
+    pub fleet: Arc<Fleet>,
+    /// Of each worker, then of the producer; none for a file.
+    pub links: Vec<Links>,
+    /// What was done.
+    pub events: Arc<Events>,
+    /// Where the evidence goes.
+    pub dir: std::path::PathBuf,
+    /// Violations that are seen at once.
+    pub seen: std::sync::Mutex<Vec<String>>,
+}
+
+/// The worker whose clock can be set.
+pub const CLOCK_WORKER: usize = 0;
+/// The offset of its clock, within the folder of the run.
+pub const CLOCK_FILE: &str = "clock";
+/// What sets the clock of a process.
+pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+/// A crash point that is not reached within this time is not waited for.
+const REACHED: Duration = Duration::from_secs(5);
+
+impl Hands {
+    /// Does these, one after the other, none before its time.
+    ///
+    /// # Errors
+    /// When something could not be done.
+    pub async fn play(self: Arc<Self>, began: Instant, steps: Vec<Step>) -> Result<()> {
+        for (at, act) in steps {
+            sleep_until(began + at).await;
+            self.act(&act).await.with_context(|| format!("{act:?}"))?;
+        }
+        Ok(())
+    }
+
+    async fn act(&self, act: &Act) -> Result<()> {
+        match *act {
+            Act::Kill { worker, back_ms } => self.kill(worker, back_ms).await,
+            Act::Point { worker, point } => self.crash_at(worker, point).await,
+            Act::Pause { worker, ms } => self.pause(worker, ms).await,
+            Act::Cut {
+                worker,
+                link,
+                mode,
+                ms,
+            } => self.cut(worker, link, mode, ms).await,
+            Act::Clock { seconds, ms } => self.clock(seconds, ms).await?,
+            Act::FullDisk { ms } => self.full_disk(ms).await?,
+            Act::Torn { cut } => self.torn(cut).await?,
+            _ => self.server(act).await?,
+        }
+        Ok(())
+    }
+
+    async fn kill(&self, worker: usize, back_ms: u64) {
+        let Some(worker) = self.fleet.healthy(worker) else {
+            return;
+        };
+        self.fleet.kill(worker);
+        sleep(Duration::from_millis(back_ms)).await;
+        self.fleet.spawn(worker, &[]);
+    }
+
+    async fn crash_at(&self, worker: usize, point: &'static str) {
+        let Some(worker) = self.fleet.healthy(worker) else {
+            return;
+        };
+        self.fleet.kill(worker);
+        self.fleet
+            .spawn(worker, &[("HAUL_CRASH_AT", point.to_owned())]);
+        let process = self.fleet.process(worker);
+        let end = Instant::now() + REACHED;
+        while self.fleet.process(worker) == process && Instant::now() < end {
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn pause(&self, worker: usize, ms: u64) {
+        let Some(worker) = self.fleet.healthy(worker) else {
+            return;
+        };
+        let (process, from) = (self.fleet.process(worker), now_us());
+        self.fleet.pause(worker);
+        sleep(Duration::from_millis(ms)).await;
+        self.fleet.resume(worker);
+        self.events.happened(Hit::Paused(process), from, "SIGSTOP");
+    }
+
+    async fn cut(&self, worker: usize, link: Link, mode: Mode, ms: u64) {
+        let proxy = self.links[worker].link(link);
+        let from = now_us();
+        if mode == Mode::Reset {
+            proxy.cut().await;
+        } else {
+            proxy.set(mode);
+            sleep(Duration::from_millis(ms)).await;
+            // What went nowhere cannot be made up for: such a connection is over.
+            proxy.cut().await;
+        }
+        let process = if worker < self.fleet.len() {
+            self.fleet.process(worker)
+        } else {
+            "producer".to_owned()
+        };
+        let hit = match link {
+            Link::Amqp => Hit::NoBroker(process),
+            Link::Redis => Hit::NoStore(process),
+        };
+        self.events.happened(hit, from, format!("{mode:?}"));
+    }
+
+    async fn clock(&self, seconds: i64, ms: u64) -> Result<()> {
+        let file = self.dir.join(CLOCK_FILE);
+        let (process, from) = (self.fleet.process(CLOCK_WORKER), now_us());
+        fs::write(&file, format!("{seconds:+}\n"))?;
+        sleep(Duration::from_millis(ms)).await;
+        fs::write(&file, "+0\n")?;
+        let what = format!("clock {seconds:+} s");
+        self.events.happened(Hit::Clock(process), from, what);
+        Ok(())
+    }
+
+    async fn full_disk(&self, ms: u64) -> Result<()> {
+        let Some(disk) = self.stage.disk() else {
+            tracing::warn!("no disk can be filled here: mount is not allowed");
+            return Ok(());
+        };
+        let from = now_us();
+        disk.fill()?;
+        sleep(Duration::from_millis(ms)).await;
+        disk.free()?;
+        self.events.happened(Hit::Store, from, "full disk");
+        Ok(())
+    }
+
+    async fn torn(&self, cut: Option<f64>) -> Result<()> {
+        let Stage::Embedded { file, .. } = &self.stage else {
+            return Ok(());
+        };
+        let wrong = torn::look(file, &self.dir, cut).await?;
+        self.seen.lock().unwrap().extend(wrong);
+        Ok(())
+    }
+
+    async fn server(&self, act: &Act) -> Result<()> {
+        let Stage::Fleet { rabbit, redis, .. } = &self.stage else {
+            return Ok(());
+        };
+        let from = now_us();
+        match *act {
+            Act::RabbitKill => with(rabbit, restart).await?,
+            Act::RabbitStopApp => {
+                with(rabbit, |rabbit| {
+                    rabbit.ctl(&["stop_app"]);
+                    rabbit.ctl(&["start_app"]);
+                })
+                .await?;
+            }
+            Act::RabbitPause { ms } => {
+                with(rabbit, |rabbit| rabbit.pause()).await?;
+                sleep(Duration::from_millis(ms)).await;
+                with(rabbit, |rabbit| rabbit.resume()).await?;
+            }
+            Act::Alarm { memory, ms } => alarm(rabbit, memory, ms).await?,
+            Act::RedisKill => with(redis, restart).await?,
+            Act::RedisShutdown => {
+                // It does not answer this.
+                let _ = command(redis, &["SHUTDOWN", "NOSAVE"]).await;
+                with(redis, restart).await?;
+            }
+            Act::RedisTruncate { bytes } => {
+                with(redis, move |redis| {
+                    redis.kill();
+                    let cut = truncate(&redis.dir().join("data/appendonlydir"), bytes);
+                    redis.start();
+                    cut
+                })
+                .await??;
+            }
+            Act::RedisFlush => command(redis, &["FLUSHALL"]).await?,
+            Act::RedisSlow { ms } => {
+                command(redis, &["CLIENT", "PAUSE", &ms.to_string(), "ALL"]).await?;
+                sleep(Duration::from_millis(ms)).await;
+            }
+            _ => {}
+        }
+        let broker = matches!(
+            act,
+            Act::RabbitKill | Act::RabbitStopApp | Act::RabbitPause { .. } | Act::Alarm { .. }
+        );
+        let hit = if broker { Hit::Broker } else { Hit::Store };
+        self.events.happened(hit, from, format!("{act:?}"));
+        if matches!(act, Act::RedisTruncate { .. } | Act::RedisFlush) {
+            self.events
+                .happened(Hit::Rollback, from, format!("{act:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// Does something slow with a server.
+async fn with<T: Send + 'static>(
+    server: &Shared,
+    act: impl FnOnce(&mut Server) -> T + Send + 'static,
+) -> Result<T> {
+    let server = server.clone();
+    Ok(spawn_blocking(move || act(&mut server.lock().unwrap())).await?)
+}
+
+fn restart(server: &mut Server) {
+    server.kill();
+    server.start();
+}
+
+async fn alarm(rabbit: &Shared, memory: bool, ms: u64) -> Result<()> {
+    let (set, low, well): (_, &[&str], &[&str]) = if memory {
+        ("set_vm_memory_high_watermark", &["0"], &["absolute", "1GB"])
+    } else {
+        ("set_disk_free_limit", &["9000000000000"], &["50000000"])
+    };
+    let (low, well) = ([&[set], low].concat(), [&[set], well].concat());
+    with(rabbit, move |rabbit| rabbit.ctl(&low)).await?;
+    sleep(Duration::from_millis(ms)).await;
+    with(rabbit, move |rabbit| rabbit.ctl(&well)).await?;
+    Ok(())
+}
+
+async fn command(redis: &Shared, words: &[&str]) -> Result<()> {
+    let url = redis.lock().unwrap().url();
+    let mut connection = redis::Client::open(url)?
+        .get_multiplexed_async_connection()
+        .await?;
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]);
+    Ok(command.query_async(&mut connection).await?)
+}
+
+/// Cuts bytes off the end of the newest append-only file, as a power failure does.
+fn truncate(dir: &Path, bytes: u64) -> Result<()> {
+    let files = fs::read_dir(dir)?.collect::<std::io::Result<Vec<_>>>()?;
+    let newest = files
+        .iter()
+        .map(fs::DirEntry::path)
+        .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
+        .max()
+        .context("Redis has no append-only file")?;
+    let file = fs::OpenOptions::new().write(true).open(newest)?;
+    let length = file.metadata()?.len();
+    file.set_len(length.saturating_sub(bytes))?;
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! The forms of the suite.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use super::{
+    load::Pace,
+    plan::{Counts, Shape},
+};
+
+/// All in three minutes: what every change has to pass.
+pub fn ci() -> Shape {
+    let time = Duration::from_secs(75);
+    Shape {
+        form: "ci",
+        embedded: false,
+        workers: 4,
+        slots: 8,
+        pace: Pace {
+            jobs: 15_000,
+            time,
+            rate: Some(200),
+            open: 2000,
+        },
+        slow: 120,
+        faults_for: time,
+        counts: Counts {
+            kills: 8,
+            points: 2,
+            pauses: 3,
+            cuts: 6,
+            clocks: 0,
+            rabbits: 2,
+            redises: 1,
+            truncations: 1,
+            flushes: 0,
+            slows: 0,
+            alarms: 1,
+            full_disks: 0,
+            torn: 0,
+        },
+    }
+}
+
+/// As many jobs as the machine allows, in a quarter of an hour.
+pub fn soak() -> Shape {
+    let time = Duration::from_secs(780);
+    Shape {
+        form: "soak",
+        embedded: false,
+        workers: 8,
+        slots: 16,
+        pace: Pace {
+            jobs: 1_000_000,
+            time,
+            rate: None,
+            open: 2000,
+        },
+        slow: 20,
+        faults_for: time,
+        counts: Counts {
+            kills: 176,
+            points: 24,
+            pauses: 20,
+            cuts: 60,
+            clocks: 6,
+            rabbits: 20,
+            redises: 14,
+            truncations: 4,
+            flushes: 2,
+            slows: 4,
+            alarms: 4,
+            full_disks: 2,
+            torn: 0,
+        },
+    }
+}
+
+/// Four processes on one SQLite file.
+pub fn embedded() -> Shape {
+    let time = Duration::from_secs(120);
+    Shape {
+        form: "embedded",
+        embedded: true,
+        workers: 4,
+        slots: 8,
+        pace: Pace {
+            jobs: 200_000,
+            time,
+            rate: None,
+            open: 2000,
+        },
+        slow: 20,
+        faults_for: time,
+        counts: Counts {
+            kills: 94,
+            points: 6,
+            pauses: 10,
+            full_disks: 3,
+            torn: 12,
+            ..Counts::default()
+        },
+    }
+}
+
+impl Counts {
+    /// Leaves out the kinds that are not among `only`, and those among `without`.
+    ///
+    /// # Errors
+    /// When there is no such kind.
+    pub fn keep(&mut self, only: &[String], without: &[String]) -> Result<()> {
+        let mut kinds = [
+            ("kills", &mut self.kills),
+            ("points", &mut self.points),
+            ("pauses", &mut self.pauses),
+            ("cuts", &mut self.cuts),
+            ("clocks", &mut self.clocks),
+            ("rabbits", &mut self.rabbits),
+            ("redises", &mut self.redises),
+            ("truncations", &mut self.truncations),
+            ("flushes", &mut self.flushes),
+            ("slows", &mut self.slows),
+            ("alarms", &mut self.alarms),
+            ("full-disks", &mut self.full_disks),
+            ("torn", &mut self.torn),
+        ];
+        for named in only.iter().chain(without) {
+            if kinds.iter().all(|(name, _)| name != named) {
+                bail!("there is no kind of fault `{named}`");
+            }
+        }
+        for (name, count) in &mut kinds {
+            let here = |list: &[String]| list.iter().any(|named| named == name);
+            if here(without) || (!only.is_empty() && !here(only)) {
+                **count = 0;
+            }
+        }
+        Ok(())
+    }
+}

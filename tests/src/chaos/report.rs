@@ -1,0 +1,129 @@
+//! What a run found, for people and for programs.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::{
+    checker::{Verdict, check},
+    drive::DRAINED,
+    evidence::{Evidence, Run},
+};
+
+/// Repeated effects, in percent.
+const REPEATED_MAX: f64 = 0.2;
+/// Until a killed worker's job starts again, 99 % of them.
+const RESTART_MS_MAX: u64 = 12_000;
+
+/// What a run found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The run.
+    pub run: Run,
+    /// The counts.
+    pub verdict: Verdict,
+    /// What is not as it must be; empty when all is well.
+    pub missed: Vec<String>,
+}
+
+impl Report {
+    /// Judges a run, and keeps the judgement beside its evidence.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn of(evidence: &Evidence, dir: &Path) -> Result<Self> {
+        let verdict = check(evidence);
+        let report = Self {
+            run: evidence.run.clone(),
+            missed: missed(&verdict),
+            verdict,
+        };
+        fs::write(
+            dir.join("verdict.json"),
+            serde_json::to_vec_pretty(&report)?,
+        )?;
+        Ok(report)
+    }
+
+    /// Whether a promise was broken, as opposed to a target for speed.
+    pub fn is_unsafe(&self) -> bool {
+        self.verdict.safety.values().any(|count| *count > 0)
+    }
+
+    /// A table.
+    pub fn table(&self) -> String {
+        let (run, v) = (&self.run, &self.verdict);
+        let mut out = String::new();
+        let mut row = |name: &str, value: String| {
+            let _ = writeln!(out, "  {name:<24}{value}");
+        };
+        row("form, seed", format!("{}, {}", run.form, run.seed));
+        row(
+            "attempted",
+            format!(
+                "{} (accepted {}, unknown {} of which {} ran, refused {})",
+                v.attempted, v.accepted, v.unknown, v.recovered, v.refused
+            ),
+        );
+        row(
+            "completed",
+            format!(
+                "{}, {} a second; cancelled {}, given up by the crash limit {}",
+                v.completed, v.rate, v.cancelled, v.given_up
+            ),
+        );
+        for (name, count) in &v.safety {
+            let examples = v
+                .examples
+                .get(name)
+                .map_or(String::new(), |jobs| format!(" {jobs:?}"));
+            row(name, format!("{count}{examples}"));
+        }
+        row(
+            "repeated effects",
+            format!(
+                "{:.3} % {:?}; steps {}",
+                v.repeated_percent, v.duplicates, v.steps_repeated
+            ),
+        );
+        row("kills, with work", format!("{}, {}", v.kills.0, v.kills.1));
+        row("kill to next start", times(v.restart_ms));
+        row("… with servers away", times(v.restart_all_ms));
+        row(
+            "drained",
+            v.drain_ms.map_or("no".to_owned(), |ms| format!("{ms} ms")),
+        );
+        out
+    }
+}
+
+fn times(spread: Option<[u64; 3]>) -> String {
+    spread.map_or(
+        "nothing to measure".to_owned(),
+        |[median, most, longest]| format!("p50 {median} ms, p99 {most} ms, max {longest} ms"),
+    )
+}
+
+fn missed(verdict: &Verdict) -> Vec<String> {
+    let broken = verdict.safety.iter().filter(|(_, count)| **count > 0);
+    let mut missed: Vec<_> = broken
+        .map(|(name, count)| format!("{name}: {count}"))
+        .collect();
+    if verdict.repeated_percent > REPEATED_MAX {
+        missed.push(format!(
+            "repeated effects: {:.3} %",
+            verdict.repeated_percent
+        ));
+    }
+    if let Some([_, most, _]) = verdict
+        .restart_ms
+        .filter(|spread| spread[1] > RESTART_MS_MAX)
+    {
+        missed.push(format!("kill to next start, p99: {most} ms"));
+    }
+    if verdict.drain_ms.is_none() {
+        missed.push(format!("not drained within {DRAINED:?}"));
+    }
+    missed
+}
