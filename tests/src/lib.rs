@@ -9,8 +9,10 @@
 pub mod backends;
 pub mod conformance;
 pub mod fleet;
+pub mod fuzz;
 pub mod jobs;
 pub mod proxy;
+pub mod raw_amqp;
 pub mod rollback;
 pub mod scripted;
 pub mod servers;
