@@ -1,28 +1,7 @@
-//! `haul`, the one binary: worker, producer and operator's tool.
-//!
-//! Read in this order: [`args`] (every command and flag), [`settings`] (where flags, environment
-//! and file meet), [`commands`] (one file per command: parse, call, print), [`output`] and
-//! [`exit`] (what a script sees of it).
-
-mod args;
-mod bench;
-mod commands;
-mod exit;
-mod log;
-mod output;
-mod redact;
-mod screen;
-mod session;
-mod settings;
-mod view;
+//! See the library beside it.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    match args::Cli::try_parse() {
-        Ok(cli) => exit::report(commands::run(cli)),
-        Err(error) => exit::usage(&error),
-    }
+    haul::main()
 }

@@ -37,7 +37,7 @@ pub(crate) struct Settings {
 /// The file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+pub(crate) struct File {
     broker: Option<String>,
     store: Option<String>,
     namespace: Option<String>,
@@ -160,7 +160,7 @@ fn read(path: &Path) -> anyhow::Result<File> {
     parse(&text).map_err(|why| Exit::usage(format!("{}: {why}", path.display())))
 }
 
-fn parse(text: &str) -> Result<File, String> {
+pub(crate) fn parse(text: &str) -> Result<File, String> {
     toml::from_str(text).map_err(|error| {
         // Not the line itself, which may hold a password.
         let line = error.span().map_or(1, |span| {

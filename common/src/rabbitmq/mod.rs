@@ -15,6 +15,8 @@
 mod address;
 mod consumer;
 mod convert;
+#[cfg(feature = "faults")]
+pub mod door;
 mod errors;
 mod facts;
 mod link;

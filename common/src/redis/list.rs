@@ -5,7 +5,7 @@
 //! says where to go on. No order is lost where several jobs are created in one millisecond: indexes
 //! and cursors go by creation, then id.
 
-mod cursor;
+pub(super) mod cursor;
 mod merge;
 
 use std::collections::{BTreeMap, HashSet};

@@ -15,6 +15,8 @@
 mod alive;
 mod check;
 mod dead;
+#[cfg(feature = "faults")]
+pub mod door;
 mod fault;
 mod flight;
 mod keys;

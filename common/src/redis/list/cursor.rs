@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 /// The place of one job. The greatest comes first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Cursor {
+pub(in crate::redis) struct Cursor {
     /// When it was created, in milliseconds.
     pub(super) created: i64,
     pub(super) id: String,

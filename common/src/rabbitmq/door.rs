@@ -1,0 +1,29 @@
+//! Lets tests in to what reads messages. Only there with the feature `faults`.
+
+use lapin::BasicProperties;
+
+use super::convert;
+use crate::wire::Head;
+
+/// What is read of the properties of a message that came.
+pub fn head(properties: &BasicProperties) -> Head {
+    convert::head(properties)
+}
+
+/// The properties of a message that is sent.
+///
+/// # Errors
+/// When AMQP cannot carry it.
+pub fn properties(head: &Head) -> Result<BasicProperties, String> {
+    convert::outgoing(head)
+}
+
+/// Reads the broker's URL.
+///
+/// # Errors
+/// When it is none.
+pub fn address(url: &str) -> Result<String, String> {
+    super::address::Address::parse(url)
+        .map(|address| address.to_string())
+        .map_err(|error| error.to_string())
+}
