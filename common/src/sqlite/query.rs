@@ -30,7 +30,7 @@ const RARE: [StateKind; 5] = [
     StateKind::Cancelled,
 ];
 /// The index's own words: SQLite uses it only where a query repeats them.
-const RARE_SQL: &str = "state IN ('blocked', 'scheduled', 'retrying', 'dead', 'cancelled')";
+const RARE_SQL: &str = "state <> 'queued' AND state <> 'running' AND state <> 'succeeded'";
 
 /// A page of records, newest first.
 pub(super) fn list(

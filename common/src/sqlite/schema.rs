@@ -9,7 +9,7 @@ use super::fault::Fault;
 /// Written in the file's header: "Haul".
 const APPLICATION_ID: i64 = 0x4861_756c;
 /// The version of `schema.sql`.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 /// How long SQLite itself waits for another process's commit.
 const BUSY: Duration = Duration::from_secs(5);
 const WRITER_CACHE_KIB: u32 = 8 * 1024;
@@ -70,7 +70,8 @@ fn recognise(db: &Connection) -> Result<i64, Fault> {
              use that Haul, or name another file"
         ))),
         (APPLICATION_ID, _) => Err(Fault::wrong(format!(
-            "its format {version} is not known; name another file"
+            "an older Haul wrote it (format {version}, this one knows {VERSION}); \
+             work it off with that Haul, or name another file"
         ))),
         _ => Err(Fault::wrong(
             "it is another program's SQLite file, not a Haul file; name another file".to_owned(),
