@@ -4,6 +4,8 @@ use std::{fmt, ops::Deref, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::faults::{self, Bug};
+
 /// A name that breaks its grammar.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is not a {what}: it must be 1 to {max} characters of {allowed}")]
@@ -149,6 +151,9 @@ impl Default for BatchId {
 impl WorkerId {
     /// The id of this start of a worker: new each time, on whatever host.
     pub fn random() -> Self {
+        if faults::planted(Bug::WorkerIdReused) {
+            return Self(Arc::from("w-always-the-same"));
+        }
         Self(Arc::from(format!("w-{}", uuid::Uuid::now_v7().simple())))
     }
 }

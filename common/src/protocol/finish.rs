@@ -6,7 +6,7 @@ use backon::Retryable;
 
 use super::{Assignment, Protocol, ProtocolError, patient};
 use crate::{
-    faults,
+    faults::{self, Bug},
     job::{Envelope, Record, Spec, State, StateKind},
     life::{Ended, Life, Settle, Step, expires, judge, settle},
     ports::{Applied, Change, Created, Publication, Route, Settlement, StoreError},
@@ -88,6 +88,10 @@ impl Protocol {
         loop {
             let stored = match self.backend.store.apply(change.clone()).await? {
                 Applied::Done => return Ok(Some(change.step.life)),
+                Applied::Superseded(stored) if faults::planted(Bug::NoFenceOnFinish) => {
+                    change.step.from = stored.life.version();
+                    continue;
+                }
                 Applied::Superseded(stored) => stored,
                 Applied::Missing => {
                     let life = step.life.clone();
@@ -115,11 +119,21 @@ impl Protocol {
         &self,
         spec: &Spec,
         life: &Life,
-        settlement: Option<Settlement>,
+        mut settlement: Option<Settlement>,
     ) -> Result<(), ProtocolError> {
         let released = life.state.kind() == StateKind::Queued;
+        let held = settlement.is_some();
+        if faults::planted(Bug::PublishAfterAck) {
+            settlement.take().map(Settlement::ack);
+        }
+        if faults::planted(Bug::AckBeforeConfirm) {
+            let (this, spec, life) = (self.clone(), spec.clone(), life.clone());
+            tokio::spawn(async move { this.publish_what_follows(&spec, &life).await });
+            settlement.take().map(Settlement::ack);
+            return Ok(());
+        }
         let publish = || async {
-            if released && settlement.is_none() {
+            if released && !held {
                 // The delivery went to a guard, which is far away: a message of its own.
                 return self
                     .publish(&spec.id, Self::vehicle(spec, life, Duration::ZERO, false))
@@ -203,6 +217,9 @@ impl Protocol {
                 coarse: true,
             },
         };
+        if faults::planted(Bug::GuardAfterAck) {
+            settlement.take().map(Settlement::ack);
+        }
         self.publish(&spec.id, guard).await?;
         // A crash here leaves the guard beside the original.
         faults::point("guard.published");

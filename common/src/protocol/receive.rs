@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{Protocol, ProtocolError};
 use crate::{
-    faults,
-    job::{Envelope, JobId, Reason, Record, Spec, WorkerId},
-    life::{Arrival, Life, Owner, arrive},
+    faults::{self, Bug},
+    job::{Envelope, JobId, Reason, Record, Spec, State, StateKind, WorkerId},
+    life::{Arrival, Life, Owner, Step, arrive},
     ports::{Applied, Claim, Claimed, Created, Delivery, Publication, Route, Verdict},
     time::Timestamp,
     wire::{self, Malformed},
@@ -120,7 +120,8 @@ impl Protocol {
                 Claimed::Held(record) => record,
             };
             let owner = self.owner(&record, dropped, worker, runs_here).await?;
-            match arrive(&record, &envelope, owner, self.backend.store.now()) {
+            let arrival = arrive(&record, &envelope, owner, self.backend.store.now());
+            match planted(&record, arrival) {
                 Arrival::Claim => claim.attempt = record.life.attempt,
                 Arrival::Apply(mut step) => {
                     if let Some(lost) = &mut step.ended {
@@ -299,4 +300,24 @@ impl Protocol {
         }
         Ok(Verdict::Ack)
     }
+}
+
+/// What an arrival means with a bug planted.
+fn planted(record: &Record, arrival: Arrival) -> Arrival {
+    let bug = match (&arrival, record.life.state.kind()) {
+        (Arrival::PutOff(_), StateKind::Running) => Bug::CopyDropped,
+        (Arrival::Ended, StateKind::Cancelled) => Bug::CancelForgotten,
+        (Arrival::Ended, StateKind::Succeeded) => Bug::EndedRunsAgain,
+        _ => return arrival,
+    };
+    if !faults::planted(bug) {
+        return arrival;
+    }
+    if bug == Bug::CopyDropped {
+        return Arrival::Ended;
+    }
+    let mut life = record.life.clone();
+    life.state = State::Queued;
+    let (from, ended) = (record.life.version(), None);
+    Arrival::Apply(Box::new(Step { from, life, ended }))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Assignment, Protocol, ProtocolError};
 use crate::{
-    faults,
+    faults::{self, Bug},
     job::{Record, Spec, WorkerId},
     life::{Life, crash_limit_reached, reassert},
     ports::{Applied, Created, InHand},
@@ -27,6 +27,10 @@ impl Protocol {
         limit: usize,
     ) -> Result<usize, ProtocolError> {
         let orphans = self.backend.store.orphans(me, in_hand, limit).await?;
+        if faults::planted(Bug::SweepByIdOnly) {
+            // Time enough for what it saw to be no longer so.
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
         let mut taken = 0;
         for orphan in orphans {
             taken += usize::from(self.take_orphan(me, orphan).await?);
@@ -48,6 +52,11 @@ impl Protocol {
             attempt.log = std::mem::take(&mut orphan.log);
         }
         let life = step.life.clone();
+        if faults::planted(Bug::SweepByIdOnly)
+            && let Some(now) = self.backend.store.find(&orphan.spec.id).await?
+        {
+            step.from = now.life.version();
+        }
         let applied = self
             .backend
             .store

@@ -4,7 +4,7 @@ use futures_util::{StreamExt, stream};
 
 use super::Protocol;
 use crate::{
-    faults,
+    faults::{self, Bug},
     job::{Envelope, JobId, Record, Spec, SpecError, StateKind},
     life::Life,
     ports::{BrokerError, Confirm, Created, Publication, Route, StoreError},
@@ -220,6 +220,7 @@ fn refusal(
     };
     match confirm {
         Confirm::Accepted => None,
+        _ if faults::planted(Bug::ConfirmIgnored) => None,
         Confirm::Refused(why) => Some(SubmitError::Refused {
             id,
             why: because(why),

@@ -2,9 +2,10 @@
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use haul_tests::chaos::{
+    bugs::{self, Scenario},
     drive,
     evidence::Evidence,
     forms,
@@ -37,6 +38,9 @@ struct Args {
     /// Not these kinds of faults.
     #[arg(long, value_delimiter = ',')]
     without: Vec<String>,
+    /// For `bugs` and `scenario`: which faults.
+    #[arg(long)]
+    scenario: Option<Scenario>,
     /// Where evidence is kept.
     #[arg(long, default_value = "target/chaos")]
     keep: PathBuf,
@@ -50,6 +54,10 @@ enum Form {
     Soak,
     /// Four processes on one SQLite file.
     Embedded,
+    /// Each planted bug, which must be caught.
+    Bugs,
+    /// The faults that bring out some of the bugs, with the one that HAUL_PLANT names, if any.
+    Scenario,
     /// Judge the folder of a run once more.
     Check,
 }
@@ -63,11 +71,24 @@ async fn main() -> Result<ExitCode> {
         .init();
     let args = Args::parse();
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(0..1_000_000));
-    let mut shape = match args.form {
-        Form::Ci => forms::ci(),
-        Form::Soak => forms::soak(),
-        Form::Embedded => forms::embedded(),
-        Form::Check => {
+    let (mut shape, planned) = match (args.form, args.scenario) {
+        (Form::Bugs, scenario) => {
+            eprintln!("seed {seed}");
+            let right = bugs::run(&args.keep, seed, scenario).await?;
+            return Ok(if right {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
+        (Form::Scenario, scenario) => {
+            let scenario = scenario.context("say which --scenario")?;
+            (scenario.shape(), Some(scenario.tracks()))
+        }
+        (Form::Ci, _) => (forms::ci(), None),
+        (Form::Soak, _) => (forms::soak(), None),
+        (Form::Embedded, _) => (forms::embedded(), None),
+        (Form::Check, _) => {
             let dir = args.dir.unwrap_or(args.keep);
             return Ok(tell(&Report::of(&Evidence::read(&dir)?, &dir)?));
         }
@@ -75,8 +96,8 @@ async fn main() -> Result<ExitCode> {
     adjust(&mut shape, &args)?;
     let dir = args.keep.join(format!("{}-{seed}", shape.form));
     eprintln!("seed {seed}; evidence in {}", dir.display());
-    let tracks = plan::tracks(seed, &shape);
-    let run = Box::pin(drive::run(&dir, seed, &shape, tracks, None));
+    let tracks = planned.unwrap_or_else(|| plan::tracks(seed, &shape));
+    let run = Box::pin(drive::run(&dir, seed, &shape, tracks));
     Ok(tell(&run.await?))
 }
 

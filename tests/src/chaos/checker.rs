@@ -4,20 +4,20 @@
 //! effect and is followed by another one is a duplicate; it is explained by what happened in
 //! between to the process or the store, or it is a bug.
 
-use std::collections::{BTreeMap, HashMap};
+mod causes;
+mod jobs;
+mod recovery;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{
-    evidence::{Event, Evidence, Final, Hit},
-    ledger::{Entry, What},
-};
-
-/// A worker that is silent for this long may be taken for dead: its lease less a heartbeat.
-const SILENCE_US: u64 = 6_500_000;
-/// An end that is this old when its process is killed should have been recorded, if its backends
-/// answered.
-const RECORDED_US: u64 = 2_000_000;
+use super::{evidence::Evidence, ledger::What};
+use causes::Faults;
+use jobs::{Job, Run, gather};
+use recovery::recovery;
 
 /// Counts that must be zero, and figures.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -77,48 +77,6 @@ pub const SAFETY: [&str; 12] = [
     "seen_by_driver",
 ];
 
-/// One attempt, as the ledger shows it.
-#[derive(Debug, Clone, Default)]
-struct Run<'e> {
-    process: &'e str,
-    fence: u64,
-    start: u64,
-    effect: Option<u64>,
-    /// Returned something: when, and whether that was a success.
-    end: Option<(u64, bool)>,
-    steps: Vec<u32>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Job<'e> {
-    attempted: bool,
-    answer: Option<What>,
-    cancel_asked: Option<u64>,
-    cancelled: Option<u64>,
-    runs: Vec<Run<'e>>,
-    last: Option<&'e Final>,
-}
-
-impl Job<'_> {
-    fn done(&self) -> bool {
-        self.runs
-            .iter()
-            .any(|run| matches!(run.end, Some((_, true))))
-    }
-
-    fn effects(&self) -> usize {
-        self.runs.iter().filter(|run| run.effect.is_some()).count()
-    }
-
-    fn last_seen(&self) -> u64 {
-        let ends = self
-            .runs
-            .iter()
-            .map(|run| run.end.map_or(run.start, |end| end.0));
-        ends.max().unwrap_or(0)
-    }
-}
-
 /// Judges it.
 pub fn check(evidence: &Evidence) -> Verdict {
     let jobs = gather(evidence);
@@ -153,63 +111,6 @@ fn blame(verdict: &mut Verdict, wrong: &'static str, job: u64) {
     if examples.len() < 10 {
         examples.push(job);
     }
-}
-
-fn gather(evidence: &Evidence) -> BTreeMap<u64, Job<'_>> {
-    let mut jobs: BTreeMap<u64, Job<'_>> = BTreeMap::new();
-    for entry in &evidence.submits {
-        let job = jobs.entry(entry.job).or_default();
-        match entry.what {
-            What::Attempted => job.attempted = true,
-            What::CancelAsked => job.cancel_asked = Some(entry.at_us),
-            What::Cancelled => job.cancelled = Some(entry.at_us),
-            What::CancelOpen => {}
-            answer => job.answer = Some(answer),
-        }
-    }
-    for (process, entries) in &evidence.ledgers {
-        for (number, run) in runs(process, entries) {
-            jobs.entry(number).or_default().runs.push(run);
-        }
-    }
-    for last in &evidence.finals {
-        jobs.entry(last.job).or_default().last = Some(last);
-    }
-    for job in jobs.values_mut() {
-        job.runs.sort_by_key(|run| (run.fence, run.start));
-    }
-    jobs
-}
-
-fn runs<'e>(process: &'e str, entries: &'e [Entry]) -> Vec<(u64, Run<'e>)> {
-    let mut places = HashMap::new();
-    let mut runs: Vec<(u64, Run<'_>)> = Vec::new();
-    for entry in entries {
-        if entry.what == What::Start {
-            places.insert((entry.job, entry.fence), runs.len());
-            runs.push((
-                entry.job,
-                Run {
-                    process,
-                    fence: entry.fence,
-                    start: entry.at_us,
-                    ..Run::default()
-                },
-            ));
-        }
-        let Some(place) = places.get(&(entry.job, entry.fence)) else {
-            continue;
-        };
-        let run = &mut runs[*place].1;
-        match entry.what {
-            What::Effect => run.effect = Some(entry.at_us),
-            What::Step => run.steps.push(entry.attempt),
-            What::Done => run.end = Some((entry.at_us, true)),
-            What::Failed | What::Stopped => run.end = Some((entry.at_us, false)),
-            _ => {}
-        }
-    }
-    runs
 }
 
 fn count_answer(verdict: &mut Verdict, job: &Job<'_>) {
@@ -278,15 +179,22 @@ fn outcome(verdict: &mut Verdict, job: &Job<'_>, faults: &Faults<'_>) -> Option<
     }
 }
 
-/// Sorts what ran again after its effect into its class: a repetition if it came to the effect
-/// again, and in need of a cause even if it did not.
+/// Sorts what ran again into its class: a repetition if it had its effect again, and in need of a
+/// cause even if not, unless it had failed.
 fn repeated(verdict: &mut Verdict, job: &Job<'_>, faults: &Faults<'_>) -> Option<&'static str> {
-    let first = job.runs.iter().position(|run| run.effect.is_some())?;
-    let class = faults.class(&job.runs[first], job.runs.get(first + 1)?);
+    let won = job.last.map_or(&[][..], |last| &last.won);
+    let again = job
+        .runs
+        .windows(2)
+        .filter(|pair| pair[0].effect.is_some() || !matches!(pair[0].end, Some((_, What::Failed))));
+    let class = |pair: &[Run<'_>]| faults.class(&pair[0], &pair[1], won.contains(&pair[0].fence));
+    let classes: Vec<_> = again.map(class).collect();
+    let unexplained = classes.iter().find(|class| **class == "unexplained");
+    let worst = unexplained.or(classes.first())?;
     if job.effects() > 1 {
-        *verdict.duplicates.entry(class).or_default() += 1;
+        *verdict.duplicates.entry(worst).or_default() += 1;
     }
-    (class == "unexplained").then_some("unexplained")
+    unexplained.copied()
 }
 
 /// Whether exactly one success was accepted, and that of the newest run.
@@ -315,129 +223,4 @@ fn steps(verdict: &mut Verdict, job: &Job<'_>) -> Option<&'static str> {
     verdict.steps_repeated += times.values().map(|times| times - 1).sum::<u64>();
     let last = times.keys().next_back()?;
     (times.len() as u64 <= u64::from(*last)).then_some("steps_missing")
-}
-
-/// What was done to the fleet, ready to be asked.
-struct Faults<'e> {
-    by_process: HashMap<&'e str, Vec<&'e Event>>,
-    global: Vec<&'e Event>,
-    kills: Vec<(&'e str, u64)>,
-}
-
-impl<'e> Faults<'e> {
-    fn of(events: &'e [Event]) -> Self {
-        let mut faults = Self {
-            by_process: HashMap::new(),
-            global: Vec::new(),
-            kills: Vec::new(),
-        };
-        for event in events {
-            match &event.hit {
-                Hit::Broker | Hit::Store | Hit::Rollback => faults.global.push(event),
-                Hit::Killed(process)
-                | Hit::Ended(process)
-                | Hit::Paused(process)
-                | Hit::NoBroker(process)
-                | Hit::NoStore(process)
-                | Hit::Clock(process) => {
-                    faults.by_process.entry(process).or_default().push(event);
-                    if matches!(event.hit, Hit::Killed(_)) {
-                        faults.kills.push((process, event.from_us));
-                    }
-                }
-            }
-        }
-        faults
-    }
-
-    fn rollback(&self, from: u64, until: u64) -> bool {
-        let back = |event: &&&Event| event.hit == Hit::Rollback && event.within(from, until);
-        self.global.iter().find(back).is_some()
-    }
-
-    fn of_process(&self, process: &str) -> impl Iterator<Item = &Event> {
-        let own = self.by_process.get(process).into_iter().flatten();
-        own.copied()
-    }
-
-    fn killed(&self, process: &str) -> Option<u64> {
-        let killed = |event: &&Event| matches!(event.hit, Hit::Killed(_) | Hit::Ended(_));
-        self.of_process(process)
-            .find(killed)
-            .map(|event| event.from_us)
-    }
-
-    /// Why `next` ran although `first` had its effect.
-    fn class(&self, first: &Run<'_>, next: &Run<'_>) -> &'static str {
-        if let Some(killed) = self.killed(first.process)
-            && killed <= next.start
-            && self.could_not_record(first, killed)
-        {
-            return "crash";
-        }
-        if self.rollback(first.start, next.start) {
-            return "rollback";
-        }
-        let silent = |event: &Event| {
-            matches!(event.hit, Hit::Paused(_) | Hit::NoStore(_))
-                && event.within(first.start, next.start)
-                && event.until_us - event.from_us >= SILENCE_US
-        };
-        if self.of_process(first.process).any(silent) {
-            return "overlap";
-        }
-        "unexplained"
-    }
-
-    /// Whether the end of `run` may not have been recorded when its process was killed.
-    fn could_not_record(&self, run: &Run<'_>, killed: u64) -> bool {
-        let Some((ended, _)) = run.end else {
-            return true;
-        };
-        let hindered = |event: &Event| {
-            !matches!(event.hit, Hit::Killed(_) | Hit::Ended(_) | Hit::Clock(_))
-                && event.within(ended.saturating_sub(RECORDED_US), killed)
-        };
-        killed.saturating_sub(ended) < RECORDED_US
-            || self.of_process(run.process).any(hindered)
-            || self.global.iter().any(|event| hindered(event))
-    }
-}
-
-/// How long the jobs of killed processes waited for their next run.
-fn recovery(verdict: &mut Verdict, jobs: &BTreeMap<u64, Job<'_>>, faults: &Faults<'_>) {
-    let (mut calm, mut all) = (Vec::new(), Vec::new());
-    let mut busy = std::collections::HashSet::new();
-    for job in jobs.values() {
-        for pair in job.runs.windows(2) {
-            let Some(killed) = faults.killed(pair[0].process) else {
-                continue;
-            };
-            if pair[0].end.is_some() || killed < pair[0].start || pair[1].start < killed {
-                continue;
-            }
-            busy.insert(pair[0].process);
-            let wait = (pair[1].start - killed) / 1000;
-            all.push(wait);
-            // Just after the store came back, nobody is called dead for a lease.
-            let before = killed.saturating_sub(2 * SILENCE_US);
-            let disturbed = |event: &&Event| event.within(before, pair[1].start);
-            let own = |event: &Event| {
-                !matches!(event.hit, Hit::Killed(_)) && event.within(before, pair[1].start)
-            };
-            if !faults.global.iter().any(disturbed) && !faults.of_process(pair[1].process).any(own)
-            {
-                calm.push(wait);
-            }
-        }
-    }
-    verdict.kills = (faults.kills.len() as u64, busy.len() as u64);
-    verdict.restart_ms = spread(calm);
-    verdict.restart_all_ms = spread(all);
-}
-
-fn spread(mut waits: Vec<u64>) -> Option<[u64; 3]> {
-    waits.sort_unstable();
-    let last = waits.len().checked_sub(1)?;
-    Some([waits[last / 2], waits[last * 99 / 100], waits[last]])
 }

@@ -9,10 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, stream};
-use haul_common::{
-    faults::Bug,
-    job::{Outcome, Record},
-};
+use haul_common::job::{Outcome, Record};
 use haul_producer::Producer;
 use tokio::time::{Instant, sleep};
 
@@ -27,8 +24,8 @@ use super::{
     stage::{Stage, env},
 };
 
-/// What must be done this long after the last fault.
-pub const DRAINED: Duration = Duration::from_secs(60);
+/// The variable by which a bug is planted, here and in the workers.
+pub const PLANT: &str = "HAUL_PLANT";
 /// Who is looked at after all is done, for what should not happen any more.
 const AFTERWARDS: Duration = Duration::from_secs(5);
 const LOOKS_AT_ONCE: usize = 256;
@@ -38,35 +35,29 @@ const GUARD_AFTER: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// When the run could not be carried out; what it found is in the report.
-pub async fn run(
-    dir: &Path,
-    seed: u64,
-    shape: &Shape,
-    tracks: Tracks,
-    plant: Option<Bug>,
-) -> Result<Report> {
+pub async fn run(dir: &Path, seed: u64, shape: &Shape, tracks: Tracks) -> Result<Report> {
     let _ = fs::remove_dir_all(dir);
     fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
-    let (hands, direct, submitter) = set_up(dir, shape, plant).await?;
+    let (hands, direct, submitter) = set_up(dir, shape).await?;
     let supervision = hands.fleet.supervise();
     let mut run = Run {
         form: shape.form.to_owned(),
         seed,
-        planted: plant.map(|bug| bug.name().to_owned()),
+        planted: std::env::var(PLANT).ok(),
         began_us: now_us(),
         ..Run::default()
     };
-    let (pace, slow) = (shape.pace, shape.slow);
+    let (pace, mix) = (shape.pace, shape.mix);
     let load = {
         let submitter = submitter.clone();
-        tokio::spawn(async move { submitter.run(move |n| chore(seed, slow, n), pace).await })
+        tokio::spawn(async move { submitter.run(move |n| chore(seed, mix, n), pace).await })
     };
     play(&hands, tracks).await?;
     run.calm_us = now_us();
     let attempted = load.await?;
     run.submitted_us = now_us();
     run.calm_us = run.calm_us.max(run.submitted_us);
-    run.drained_us = drain(&direct, &submitter.progress).await;
+    run.drained_us = drain(&direct, &submitter.progress, shape.drain).await;
     sleep(AFTERWARDS).await;
     run.left = hands.stage.left().await;
     drop(supervision);
@@ -78,11 +69,7 @@ pub async fn run(
     Report::of(&Evidence::read(dir)?, dir)
 }
 
-async fn set_up(
-    dir: &Path,
-    shape: &Shape,
-    plant: Option<Bug>,
-) -> Result<(Arc<Hands>, Producer, Submitter)> {
+async fn set_up(dir: &Path, shape: &Shape) -> Result<(Arc<Hands>, Producer, Submitter)> {
     let small_disk = shape.counts.full_disks > 0;
     let stage = if shape.embedded {
         Stage::embedded(dir, small_disk)?
@@ -106,10 +93,6 @@ async fn set_up(
         slots: shape.slots,
         guard_after: GUARD_AFTER,
         dir: dir.to_owned(),
-        env: plant
-            .map(|bug| ("HAUL_PLANT".to_owned(), bug.name().to_owned()))
-            .into_iter()
-            .collect(),
     };
     let envs = (0..shape.workers).map(|worker| {
         let mut env = env(stage.urls(links.get(worker)));
@@ -161,8 +144,8 @@ async fn play(hands: &Arc<Hands>, tracks: Tracks) -> Result<()> {
 }
 
 /// Waits until no job is open; says when that was.
-async fn drain(direct: &Producer, progress: &Progress) -> Option<u64> {
-    let end = Instant::now() + DRAINED;
+async fn drain(direct: &Producer, progress: &Progress, limit: Duration) -> Option<u64> {
+    let end = Instant::now() + limit;
     while Instant::now() < end {
         if is_drained(direct, progress).await.unwrap_or(false) {
             return Some(now_us());

@@ -209,7 +209,7 @@ impl Hands {
 
     async fn cut(&self, worker: usize, link: Link, mode: Mode, ms: u64) {
         let proxy = self.links[worker].link(link);
-        let from = now_us();
+        let (before, from) = (self.connected(worker), now_us());
         if mode == Mode::Reset {
             proxy.cut().await;
         } else {
@@ -218,16 +218,25 @@ impl Hands {
             // What went nowhere cannot be made up for: such a connection is over.
             proxy.cut().await;
         }
-        let process = if worker < self.fleet.len() {
+        // It may have been killed meanwhile: this hit the first and the last of them.
+        let mut processes = vec![before, self.connected(worker)];
+        processes.dedup();
+        for process in processes {
+            let hit = match link {
+                Link::Amqp => Hit::NoBroker(process),
+                Link::Redis => Hit::NoStore(process),
+            };
+            self.events.happened(hit, from, format!("{mode:?}"));
+        }
+    }
+
+    /// The process that these connections are of.
+    fn connected(&self, worker: usize) -> String {
+        if worker < self.fleet.len() {
             self.fleet.process(worker)
         } else {
             "producer".to_owned()
-        };
-        let hit = match link {
-            Link::Amqp => Hit::NoBroker(process),
-            Link::Redis => Hit::NoStore(process),
-        };
-        self.events.happened(hit, from, format!("{mode:?}"));
+        }
     }
 
     async fn clock(&self, seconds: i64, ms: u64) -> Result<()> {

@@ -84,8 +84,6 @@ pub struct Launch {
     pub guard_after: Duration,
     /// Where ledgers and logs go.
     pub dir: PathBuf,
-    /// For every process.
-    pub env: Vec<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -184,7 +182,6 @@ impl Fleet {
             .unwrap()
             .with_file_name("chaos-worker");
         let child = Command::new(program)
-            .envs(self.how.env.iter().cloned())
             .envs(slot.env.iter().cloned())
             .envs(extra.iter().map(|(key, value)| (key, value)))
             .arg(self.how.slots.to_string())

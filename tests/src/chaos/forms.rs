@@ -6,8 +6,11 @@ use anyhow::{Result, bail};
 
 use super::{
     load::Pace,
-    plan::{Counts, Shape},
+    plan::{Counts, Mix, Shape},
 };
+
+/// How long all may take to be done after the last fault.
+const DRAIN: Duration = Duration::from_secs(60);
 
 /// All in three minutes: what every change has to pass.
 pub fn ci() -> Shape {
@@ -23,7 +26,8 @@ pub fn ci() -> Shape {
             rate: Some(200),
             open: 2000,
         },
-        slow: 120,
+        mix: Mix::Quick { slow: 120 },
+        drain: DRAIN,
         faults_for: time,
         counts: Counts {
             kills: 8,
@@ -57,7 +61,8 @@ pub fn soak() -> Shape {
             rate: None,
             open: 2000,
         },
-        slow: 20,
+        mix: Mix::Quick { slow: 20 },
+        drain: DRAIN,
         faults_for: time,
         counts: Counts {
             kills: 176,
@@ -91,7 +96,8 @@ pub fn embedded() -> Shape {
             rate: None,
             open: 2000,
         },
-        slow: 20,
+        mix: Mix::Quick { slow: 20 },
+        drain: DRAIN,
         faults_for: time,
         counts: Counts {
             kills: 94,

@@ -38,6 +38,8 @@ pub enum Chore {
     Flaky {
         /// How often.
         fails: u32,
+        /// After so long.
+        ms: u64,
     },
     /// Is submitted for later.
     Delayed {
@@ -95,11 +97,9 @@ pub async fn work(ctx: Context<Log>, chore: Chore) -> Result<u64, Failure> {
     let log = |what| ctx.state().write(&[Entry::now(what, job, fence, attempt)]);
     log(What::Start);
     let worked = match chore {
-        Chore::Plain { ms } => rest(&ctx, ms).await,
+        Chore::Plain { ms } | Chore::Long { ms } | Chore::Doomed { ms, .. } => rest(&ctx, ms).await,
         Chore::Delayed { .. } => Ok(()),
-        Chore::Long { ms } | Chore::Doomed { ms, .. } => rest(&ctx, ms).await,
-        Chore::Flaky { fails } if attempt <= fails => Err(Failure::retry("by plan")),
-        Chore::Flaky { .. } => Ok(()),
+        Chore::Flaky { fails, ms } => fail(&ctx, fails, ms).await,
         Chore::Steps { count, ms } => steps(&ctx, job, count, ms).await,
     };
     if let Err(failure) = worked {
@@ -123,6 +123,14 @@ async fn rest(ctx: &Context<Log>, ms: u64) -> Result<(), Failure> {
             _ => "told to stop",
         })),
     }
+}
+
+async fn fail(ctx: &Context<Log>, fails: u32, ms: u64) -> Result<(), Failure> {
+    rest(ctx, ms).await?;
+    if ctx.attempt() > fails {
+        return Ok(());
+    }
+    Err(Failure::retry("by plan"))
 }
 
 async fn steps(ctx: &Context<Log>, job: u64, count: u32, ms: u64) -> Result<(), Failure> {

@@ -10,6 +10,7 @@
 //!
 //! The command is `tests/chaos`.
 
+pub mod bugs;
 pub mod checker;
 pub mod drive;
 pub mod evidence;

@@ -25,12 +25,26 @@ pub struct Shape {
     pub slots: u32,
     /// What is submitted.
     pub pace: Pace,
-    /// Long jobs and jobs with steps, in each ten thousand.
-    pub slow: u64,
+    /// What jobs do.
+    pub mix: Mix,
+    /// How long all may take to be done after the last fault.
+    pub drain: Duration,
     /// Faults follow each other within this time.
     pub faults_for: Duration,
     /// How often each kind of fault.
     pub counts: Counts,
+}
+
+/// What jobs do.
+#[derive(Debug, Clone, Copy)]
+pub enum Mix {
+    /// Mostly quick ones.
+    Quick {
+        /// Long jobs and jobs with steps, in each ten thousand.
+        slow: u64,
+    },
+    /// Few, that are long enough for a fault to find them at work.
+    Slow,
 }
 
 /// How often each kind of fault.
@@ -68,7 +82,7 @@ pub struct Counts {
 pub type Step = (Duration, Act);
 
 /// The plan's faults: each track is carried out one after the other, the tracks beside each other.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Tracks {
     /// Workers killed, and crashed at points.
     pub kills: Vec<Step>,
@@ -93,7 +107,7 @@ const POINTS: [&str; 6] = [
 const QUEUES_SETTLE: Duration = Duration::from_secs(5);
 
 /// What job number `n` does, and in which lane.
-pub fn chore(seed: u64, slow: u64, n: u64) -> (Chore, Lane) {
+pub fn chore(seed: u64, mix: Mix, n: u64) -> (Chore, Lane) {
     let mut rng = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ n);
     let lane = match rng.u8(0..100) {
         0..5 => Lane::Critical,
@@ -101,32 +115,59 @@ pub fn chore(seed: u64, slow: u64, n: u64) -> (Chore, Lane) {
         15..90 => Lane::Normal,
         _ => Lane::Low,
     };
-    let at = rng.u64(0..10_000);
-    let chore = if at < slow {
-        let ms = rng.u64(3000..8000);
-        if at % 2 == 0 {
-            Chore::Long { ms }
-        } else {
+    let chore = match mix {
+        Mix::Slow => slow(&mut rng, n),
+        Mix::Quick { slow } if rng.u64(0..10_000) < slow => {
             let count = rng.u32(4..10);
-            Chore::Steps { count, ms: 400 }
+            let ms = rng.u64(3000..8000);
+            let steps = Chore::Steps { count, ms: 400 };
+            if rng.bool() {
+                Chore::Long { ms }
+            } else {
+                steps
+            }
         }
-    } else {
-        match rng.u8(0..100) {
-            0..5 => Chore::Flaky {
-                fails: rng.u32(1..4),
-            },
-            5..7 => Chore::Delayed {
-                ms: rng.u64(200..6000),
-            },
-            7..9 => Chore::Doomed {
-                delay_ms: rng.u64(0..4000),
-                cancel_ms: rng.u64(0..4000),
-                ms: rng.u64(0..3000),
-            },
-            _ => Chore::Plain { ms: rng.u64(0..4) },
-        }
+        Mix::Quick { .. } => quick(&mut rng),
     };
     (chore, lane)
+}
+
+fn quick(rng: &mut Rng) -> Chore {
+    match rng.u8(0..100) {
+        0..5 => Chore::Flaky {
+            fails: rng.u32(1..4),
+            ms: 0,
+        },
+        5..7 => Chore::Delayed {
+            ms: rng.u64(200..6000),
+        },
+        7..9 => Chore::Doomed {
+            delay_ms: rng.u64(0..4000),
+            cancel_ms: rng.u64(0..4000),
+            ms: rng.u64(0..3000),
+        },
+        _ => Chore::Plain { ms: rng.u64(0..4) },
+    }
+}
+
+fn slow(rng: &mut Rng, n: u64) -> Chore {
+    match n % 4 {
+        0 => Chore::Flaky {
+            fails: 1,
+            ms: rng.u64(1000..3000),
+        },
+        1 => Chore::Long {
+            ms: rng.u64(3000..6000),
+        },
+        2 => Chore::Doomed {
+            delay_ms: 2000,
+            cancel_ms: 500,
+            ms: 100,
+        },
+        _ => Chore::Plain {
+            ms: rng.u64(10..300),
+        },
+    }
 }
 
 /// The faults.

@@ -1,0 +1,235 @@
+//! A checker must be able to fail: each bug that can be planted, under the faults that bring it
+//! out, has to be caught, and the same faults without it have to pass.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use haul_common::faults::Bug;
+use serde_json::Value;
+use tokio::{process::Command, sync::Semaphore, task::JoinSet};
+
+use super::{
+    drive::PLANT,
+    faults::{Act, Link},
+    load::Pace,
+    plan::{Counts, Mix, Shape, Step, Tracks},
+};
+use crate::proxy::Mode;
+
+/// Faults that bring out some of the bugs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scenario {
+    /// The broker takes nothing, workers die meanwhile, and the store forgets everything: whoever
+    /// acknowledged too early leaves nothing.
+    Outage,
+    /// A worker stands still for longer than its lease, another dies: jobs are taken from both.
+    Zombie,
+    /// Acknowledgements get lost with their connections: messages of running and of ended jobs
+    /// come again.
+    Cuts,
+}
+
+const ALL: [Scenario; 3] = [Scenario::Outage, Scenario::Zombie, Scenario::Cuts];
+const WORKERS: usize = 3;
+/// Each has servers of its own, which mostly wait.
+const AT_ONCE: usize = 3;
+
+impl Scenario {
+    const fn of(bug: Bug) -> Self {
+        match bug {
+            Bug::AckBeforeConfirm
+            | Bug::ConfirmIgnored
+            | Bug::PublishAfterAck
+            | Bug::GuardAfterAck
+            | Bug::CopyDropped => Self::Outage,
+            Bug::NoFenceOnFinish | Bug::SweepByIdOnly => Self::Zombie,
+            Bug::WorkerIdReused | Bug::CancelForgotten | Bug::EndedRunsAgain => Self::Cuts,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Outage => "outage",
+            Self::Zombie => "zombie",
+            Self::Cuts => "cuts",
+        }
+    }
+
+    /// How the fleet is.
+    pub const fn shape(self) -> Shape {
+        Shape {
+            form: self.name(),
+            embedded: false,
+            workers: WORKERS,
+            slots: 32,
+            pace: Pace {
+                jobs: 300,
+                time: Duration::from_secs(15),
+                rate: Some(20),
+                open: 1000,
+            },
+            mix: Mix::Slow,
+            drain: Duration::from_secs(40),
+            faults_for: Duration::from_secs(15),
+            counts: Counts {
+                kills: 0,
+                points: 0,
+                pauses: 0,
+                cuts: 0,
+                clocks: 0,
+                rabbits: 0,
+                redises: 0,
+                truncations: 0,
+                flushes: 0,
+                slows: 0,
+                alarms: 0,
+                full_disks: 0,
+                torn: 0,
+            },
+        }
+    }
+
+    /// What is done to it.
+    pub fn tracks(self) -> Tracks {
+        let mut tracks = Tracks::default();
+        match self {
+            Self::Outage => {
+                tracks.servers = vec![at(
+                    8000,
+                    Act::Alarm {
+                        memory: true,
+                        ms: 7000,
+                    },
+                )];
+                tracks.kills = vec![kill(10_500, 0), kill(11_500, 1)];
+                tracks.pauses = vec![at(13_500, Act::RedisFlush)];
+            }
+            Self::Zombie => {
+                tracks.kills = vec![kill(7000, 1), kill(11_000, 2)];
+                let (worker, ms) = (0, 14_000);
+                tracks.pauses = vec![at(8000, Act::Pause { worker, ms })];
+            }
+            Self::Cuts => {
+                let cut = |ms, worker| {
+                    let (link, mode) = (Link::Amqp, Mode::Deaf);
+                    at(
+                        ms,
+                        Act::Cut {
+                            worker,
+                            link,
+                            mode,
+                            ms: 2500,
+                        },
+                    )
+                };
+                tracks.cuts = vec![cut(6000, 0), cut(9000, 1), cut(12_000, 2)];
+            }
+        }
+        tracks
+    }
+}
+
+fn at(ms: u64, act: Act) -> Step {
+    (Duration::from_millis(ms), act)
+}
+
+fn kill(ms: u64, worker: usize) -> Step {
+    at(
+        ms,
+        Act::Kill {
+            worker,
+            back_ms: 1000,
+        },
+    )
+}
+
+/// What became of one scenario, with or without a bug.
+#[derive(Debug)]
+struct Trial {
+    scenario: Scenario,
+    bug: Option<Bug>,
+    /// What the checker found.
+    found: Vec<String>,
+}
+
+impl Trial {
+    /// It was caught, or there was nothing to catch.
+    const fn is_right(&self) -> bool {
+        self.found.is_empty() == self.bug.is_none()
+    }
+}
+
+/// Runs each scenario without a bug, and each bug in its scenario; says whether all is right.
+///
+/// # Errors
+/// When a trial could not be carried out.
+pub async fn run(dir: &Path, seed: u64, only: Option<Scenario>) -> Result<bool> {
+    let plain = ALL.into_iter().map(|scenario| (scenario, None));
+    let planted = Bug::ALL
+        .into_iter()
+        .map(|bug| (Scenario::of(bug), Some(bug)));
+    let wanted = plain.chain(planted);
+    let wanted = wanted.filter(|(scenario, _)| only.is_none_or(|only| only == *scenario));
+    let (turns, mut trials) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
+    for (scenario, bug) in wanted {
+        let (turns, dir) = (turns.clone(), dir.to_owned());
+        trials.spawn(async move {
+            let _turn = turns.acquire().await?;
+            try_one(scenario, bug, &dir, seed).await
+        });
+    }
+    let mut right = true;
+    while let Some(trial) = trials.join_next().await {
+        let trial = trial??;
+        right &= trial.is_right();
+        println!(
+            "{:<5} {:<8} {:<20} {}",
+            if trial.is_right() { "ok" } else { "WRONG" },
+            trial.scenario.name(),
+            trial.bug.map_or("no bug", Bug::name),
+            trial.found.join(", "),
+        );
+    }
+    Ok(right)
+}
+
+/// In a process of its own, for a bug is planted in a whole process.
+async fn try_one(scenario: Scenario, bug: Option<Bug>, dir: &Path, seed: u64) -> Result<Trial> {
+    let name = bug.map_or("no-bug", Bug::name);
+    let keep: PathBuf = dir.join("bugs").join(name);
+    let _ = std::fs::remove_dir_all(keep.join(format!("{}-{seed}", scenario.name())));
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["scenario", "--scenario", scenario.name()])
+        .args(["--seed", &seed.to_string()])
+        .arg("--keep")
+        .arg(&keep)
+        .env_remove(PLANT)
+        .envs(bug.map(|bug| (PLANT, bug.name())))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    command.status().await?;
+    let verdict = keep
+        .join(format!("{}-{seed}", scenario.name()))
+        .join("verdict.json");
+    let text = std::fs::read(&verdict).with_context(|| verdict.display().to_string())?;
+    let report: Value = serde_json::from_slice(&text)?;
+    let counts = report["verdict"]["safety"]
+        .as_object()
+        .context("no counts")?;
+    let broken = counts.iter().filter(|(_, count)| **count != 0);
+    let found = broken
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    Ok(Trial {
+        scenario,
+        bug,
+        found,
+    })
+}
