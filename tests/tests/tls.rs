@@ -11,7 +11,7 @@ use haul_common::{
 };
 use haul_tests::{
     authority::Authority,
-    backends::namespace,
+    backends::{amqp_url, namespace},
     servers::Server,
     site::Site,
     wait::SOON,
@@ -155,12 +155,9 @@ async fn whoever_is_not_who_they_should_be_is_refused_with_advice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_without_tls_is_told_apart() {
-    let redis = tokio::task::spawn_blocking(|| Server::redis(&[]))
-        .await
-        .unwrap();
     let authority = Authority::new("nobody");
-    let ours = authority.sign("client", &["worker"]);
-    let url = format!("rediss://{}/{}", redis.address(), ca(&ours));
+    let parameters = ca(&authority.sign("client", &["worker"]));
+    let url = amqp_url().replacen("amqp:", "amqps:", 1) + &parameters;
     let said = refusal(&url).await;
     assert!(said.contains("does this port speak TLS?"), "{said}");
 }
