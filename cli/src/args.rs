@@ -28,6 +28,10 @@ Examples:
   haul job push haul.echo --args '{\"hello\":1}'      submit a job; prints its id
   haul job list state:dead age:<1h                  what died in the last hour
 
+TLS: amqps://… and rediss://… take, in PEM files, who may vouch for the server (else whoever this
+machine trusts), and who we are:
+  ?cacertfile=PATH&certfile=PATH&keyfile=PATH
+
 Exit codes:
   0 done   1 failed   2 usage   3 a job that was waited for ended dead or cancelled
   4 not authorised   5 not found   6 conflict   69 backend unreachable   124 time-out

@@ -15,4 +15,5 @@ pub mod rabbitmq;
 pub mod redis;
 pub mod sqlite;
 pub mod time;
+mod tls;
 pub mod wire;

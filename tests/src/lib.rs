@@ -6,6 +6,7 @@
 // A helper that cannot do its part has to end the test right there, with what went wrong.
 #![allow(clippy::unwrap_used)]
 
+pub mod authority;
 pub mod backends;
 pub mod chaos;
 pub mod conformance;

@@ -73,6 +73,13 @@ impl Server {
         self.url_at(&self.address())
     }
 
+    /// Its URL by TLS, with a host's name and parameters (`?cacertfile=…`) of the test's choice.
+    pub fn tls_url(&self, host: &str, parameters: &str) -> String {
+        let url = self.url_at(&format!("{host}:{}", self.port + 3));
+        let (scheme, rest) = url.split_once("://").unwrap();
+        format!("{scheme}s://{rest}{parameters}")
+    }
+
     /// Its URL when reached by another address, such as that of a [`crate::proxy::Proxy`].
     pub fn url_at(&self, address: &str) -> String {
         match self.kind {

@@ -1,11 +1,12 @@
 //! Where the broker is: a URL whose password never shows.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use lapin::uri::{AMQPScheme, AMQPUri};
+use rustls::ClientConfig;
 use url::{Host, Url};
 
-use crate::ports::BrokerError;
+use crate::{ports::BrokerError, tls::Tls};
 
 /// Seconds between heartbeats; a dead peer is noticed after two. The server's own default is 60.
 const HEARTBEAT_S: u16 = 10;
@@ -14,17 +15,25 @@ const HEARTBEAT_S: u16 = 10;
 #[derive(Clone)]
 pub(super) struct Address {
     uri: AMQPUri,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Address {
     pub(super) fn parse(text: &str) -> Result<Self, BrokerError> {
         // The text is not repeated: it may hold a password.
-        let wrong = |why: String| BrokerError::Failed {
+        let failed = |why: String| BrokerError::Failed {
             at: "the given URL".to_owned(),
-            why: format!("{why}; it must look like amqp://user:password@host:5672/vhost"),
+            why,
         };
-        let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
-        let mut uri: AMQPUri = text.parse().map_err(wrong)?;
+        let wrong = |why: String| {
+            failed(format!(
+                "{why}; it must look like amqp://user:password@host:5672/vhost"
+            ))
+        };
+        let mut url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
+        let wanted = url.scheme() == "amqps";
+        let tls = Tls::take(&mut url, wanted).map_err(failed)?;
+        let mut uri: AMQPUri = url.as_str().parse().map_err(wrong)?;
         if uri.query.heartbeat.is_none() {
             uri.query.heartbeat = Some(HEARTBEAT_S);
         }
@@ -39,7 +48,10 @@ impl Address {
         if uri.vhost.is_empty() {
             "/".clone_into(&mut uri.vhost);
         }
-        Ok(Self { uri })
+        Ok(Self {
+            uri,
+            tls: tls.map(|tls| tls.config),
+        })
     }
 
     pub(super) fn uri(&self) -> AMQPUri {
@@ -48,6 +60,11 @@ impl Address {
 
     pub(super) fn host_and_port(&self) -> (&str, u16) {
         (&self.uri.authority.host, self.uri.authority.port)
+    }
+
+    /// How to encrypt, if we do.
+    pub(super) fn tls(&self) -> Option<Arc<ClientConfig>> {
+        self.tls.clone()
     }
 
     pub(super) fn is_encrypted(&self) -> bool {

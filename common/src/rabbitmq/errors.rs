@@ -3,7 +3,7 @@
 use lapin::ErrorKind;
 
 use super::address::Address;
-use crate::ports::BrokerError;
+use crate::{ports::BrokerError, tls::explained};
 
 const ACCESS_REFUSED: u16 = 403;
 const NOT_FOUND: u16 = 404;
@@ -29,7 +29,11 @@ pub(super) fn is_access_refused(error: &lapin::Error) -> bool {
 
 /// A failure to connect.
 pub(super) fn of_connecting(address: &Address, error: &lapin::Error) -> BrokerError {
-    let (at, why) = (address.to_string(), error.to_string());
+    let cause = match error.kind() {
+        ErrorKind::IOError(cause) => Some(&**cause),
+        _ => None,
+    };
+    let (at, why) = (address.to_string(), explained(error.to_string(), cause));
     match code(error) {
         Some(ACCESS_REFUSED | NOT_ALLOWED | INVALID_PATH) => BrokerError::Forbidden { at, why },
         _ => BrokerError::Unreachable { at, why },

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use lapin::{Channel, Connection, ConnectionProperties};
+use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, uri::AMQPUri};
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
@@ -138,12 +138,7 @@ impl Link {
         let name = format!("haul {} {}", self.purpose, std::process::id());
         // Neither recovery nor retries of the library's own.
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        match timeout(
-            CONNECT,
-            Connection::connect_uri(self.address.uri(), properties),
-        )
-        .await
-        {
+        match timeout(CONNECT, connect(&self.address, properties)).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(errors::of_connecting(&self.address, &error)),
             Err(_) => Err(errors::overdue(&self.address, "the connection")),
@@ -181,6 +176,29 @@ impl Link {
             goodbye(live).await;
         }
     }
+}
+
+async fn connect(address: &Address, properties: ConnectionProperties) -> lapin::Result<Connection> {
+    let runtime = lapin::runtime::default_runtime()?;
+    let tls = address.tls();
+    Connection::connector(
+        address.uri(),
+        runtime,
+        async move |uri: AMQPUri, runtime| {
+            let authority = uri.authority;
+            let addresses = runtime.to_socket_addrs((authority.host.clone(), authority.port));
+            let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
+            Ok(match &tls {
+                Some(config) => {
+                    let connector = Arc::clone(config).into();
+                    stream.into_rustls(&connector, &authority.host).await?
+                }
+                None => stream,
+            })
+        },
+        properties,
+    )
+    .await
 }
 
 impl State {

@@ -60,8 +60,6 @@ impl RabbitMq {
     /// # Errors
     /// When the URL is wrong, or the broker is away or refuses us.
     pub async fn connect(url: &str, namespace: Namespace) -> Result<Arc<Self>, BrokerError> {
-        // Somebody else's choice of a provider is as good; without any, TLS would panic.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let address = Arc::new(Address::parse(url)?);
         let publishing = Arc::new(Link::new("publish", Arc::clone(&address)));
         let consuming = Arc::new(Link::new("consume", address));

@@ -1,8 +1,10 @@
 //! What the server's errors mean for a job system.
 
+use std::{error::Error, io, sync::Arc};
+
 use ::redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 
-use crate::ports::StoreError;
+use crate::{ports::StoreError, tls::explained};
 
 /// Codes of a server that is there and cannot serve for now: it loads, or is not the primary any
 /// more. The connection is given up, so that the next one finds the primary.
@@ -19,7 +21,7 @@ const DENIED: [&str; 4] = ["NOAUTH", "WRONGPASS", "NOPERM", "DENIED"];
 /// What an error of the client library means.
 pub(super) fn of(at: &str, error: &RedisError) -> StoreError {
     let at = at.to_owned();
-    let why = error.to_string();
+    let why = explained(error.to_string(), cause(error));
     let code = error.code().unwrap_or_default();
     let kind = error.kind();
     if AWAY.contains(&code) {
@@ -33,6 +35,14 @@ pub(super) fn of(at: &str, error: &RedisError) -> StoreError {
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => StoreError::Corrupt { at, why },
         _ => StoreError::Failed { at, why },
     }
+}
+
+/// The error of the network that it is, if it is one.
+fn cause(error: &RedisError) -> Option<&io::Error> {
+    let shared = error
+        .source()?
+        .downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
+    shared.downcast_ref()
 }
 
 /// The error that a reply is, if it says that the server cannot serve for now.

@@ -10,14 +10,15 @@ use std::{
 };
 
 use ::redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, Pipeline, Value,
-    aio::ConnectionLike, io::tcp::TcpSettings,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, Pipeline,
+    TlsCertificates, Value, aio::ConnectionLike, io::tcp::TcpSettings,
 };
 use deadpool_redis::{Connection, Manager, Pool, PoolConfig, PoolError, Runtime, Timeouts};
 use tokio::time::timeout;
+use url::Url;
 
 use super::{fault, scripts::Call};
-use crate::{ports::StoreError, time::Timestamp};
+use crate::{ports::StoreError, time::Timestamp, tls::Tls};
 
 const CONNECT: Duration = Duration::from_secs(2);
 const QUERY: Duration = Duration::from_secs(5);
@@ -60,6 +61,12 @@ impl Link {
         {
             return Err(unreadable());
         }
+        let mut url = Url::parse(url).map_err(|_| unreadable())?;
+        let wanted = url.scheme() == "rediss";
+        let tls = Tls::take(&mut url, wanted).map_err(|why| StoreError::Failed {
+            at: "the given URL".to_owned(),
+            why,
+        })?;
         let info = url.into_connection_info().map_err(|_| unreadable())?;
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let (at, host, encrypted) = match info.addr() {
@@ -71,12 +78,8 @@ impl Link {
             }
             _ => return Err(unreadable()),
         };
-        if encrypted {
-            // The second one to install it is told so; there is nothing else to know.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
         let at = format!("{at}/{}", info.redis_settings().db());
-        let (client, pool) = pool(info).map_err(|why| StoreError::Unreachable {
+        let (client, pool) = pool(info, tls).map_err(|why| StoreError::Unreachable {
             at: at.clone(),
             why,
         })?;
@@ -238,12 +241,17 @@ impl Link {
     }
 }
 
-fn pool(info: ::redis::ConnectionInfo) -> Result<(Client, Pool), String> {
+fn pool(info: ::redis::ConnectionInfo, tls: Option<Tls>) -> Result<(Client, Pool), String> {
     let settings = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT))
         .set_response_timeout(Some(QUERY));
-    let client = Client::open(info.clone()).map_err(|error| error.to_string())?;
-    let manager = Manager::new_with_config(info, settings).map_err(|error| error.to_string())?;
+    let client = match tls {
+        Some(tls) => Client::build_with_tls(info, certificates(tls)),
+        None => Client::open(info),
+    };
+    let client = client.map_err(|error| error.to_string())?;
+    let manager = Manager::new_with_config(client.get_connection_info().clone(), settings)
+        .map_err(|error| error.to_string())?;
     let limits = PoolConfig {
         max_size: POOL,
         timeouts: Timeouts {
@@ -258,6 +266,17 @@ fn pool(info: ::redis::ConnectionInfo) -> Result<(Client, Pool), String> {
         .runtime(Runtime::Tokio1)
         .build();
     Ok((client, pool.map_err(|error| error.to_string())?))
+}
+
+fn certificates(tls: Tls) -> TlsCertificates {
+    let identity = |(client_cert, client_key)| ClientTlsConfig {
+        client_cert,
+        client_key,
+    };
+    TlsCertificates {
+        client_tls: tls.identity.map(identity),
+        root_cert: tls.authorities,
+    }
 }
 
 fn is_loopback(host: &str) -> bool {

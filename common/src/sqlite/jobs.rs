@@ -225,10 +225,7 @@ pub(super) fn apply(txn: &Txn<'_>, change: &Change) -> Result<Applied, Fault> {
 
 /// Its seq, queue and log. A look of its own costs far less than a `RETURNING`, for which SQLite
 /// makes a temporary table each time.
-fn still_there(
-    txn: &Txn<'_>,
-    change: &Change,
-) -> Result<Option<(i64, String, String)>, Fault> {
+fn still_there(txn: &Txn<'_>, change: &Change) -> Result<Option<(i64, String, String)>, Fault> {
     let from = &change.step.from;
     let mut look = txn.db.prepare_cached(
         "SELECT seq, queue, log FROM jobs

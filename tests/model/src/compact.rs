@@ -232,8 +232,7 @@ impl Rec {
     /// [`life::arrive`]
     pub fn arrive(&self, msg: &Msg, owner: Owner, now: u8) -> Decision {
         let record = Record::new(SPEC.clone(), self.life(), BEGINNING);
-        let mut envelope =
-            Envelope::first(SPEC.clone(), (msg.due > 0).then(|| at(msg.due)));
+        let mut envelope = Envelope::first(SPEC.clone(), (msg.due > 0).then(|| at(msg.due)));
         envelope.attempt = u32::from(msg.attempt);
         envelope.fence = Fence(u64::from(msg.fence));
         (envelope.guard, envelope.redrive) = (msg.guard, msg.redrive);

@@ -5,15 +5,15 @@ mod compact;
 mod heal;
 mod model;
 mod people;
+mod progress;
 mod rules;
 mod send;
 mod state;
 mod store;
 mod trouble;
 mod worker;
-mod progress;
 
 pub use action::{Action, Luck};
+pub use progress::{Explored, explore};
 pub use rules::{Event, Rules};
 pub use state::{Budget, World};
-pub use progress::{Explored, explore};

@@ -66,7 +66,11 @@ impl Rules {
 
     fn worker(&self, world: &World, worker: usize, actions: &mut Vec<Action>) {
         if world.workers[worker].tasks.len() < self.hands[worker] {
-            let ready = world.msgs.iter().enumerate().filter(|(_, msg)| !msg.delayed);
+            let ready = world
+                .msgs
+                .iter()
+                .enumerate()
+                .filter(|(_, msg)| !msg.delayed);
             actions.extend(ready.map(|(msg, _)| Action::Deliver { worker, msg }));
         }
         self.tasks(world, worker, actions);
@@ -280,7 +284,8 @@ impl World {
 
     /// Nothing is left to do, and the job has ended as it must: with its dead letter if it is dead.
     pub fn is_at_rest(&self) -> bool {
-        let idle = |worker: &crate::state::Worker| worker.tasks.is_empty() && worker.other == Loop::Idle;
+        let idle =
+            |worker: &crate::state::Worker| worker.tasks.is_empty() && worker.other == Loop::Idle;
         let quiet = self.submit == Submit::Done
             && self.cancel == Cancel::Idle
             && self.redrive == Redrive::Idle

@@ -10,11 +10,7 @@ use std::{
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
 };
 
-use crate::{
-    action::Action,
-    rules::Rules,
-    state::World,
-};
+use crate::{action::Action, rules::Rules, state::World};
 
 /// What was explored.
 #[derive(Debug)]
@@ -103,6 +99,8 @@ fn way(rules: &Rules, nodes: &[Node], mut at: usize) -> (Vec<Action>, World) {
     }
     actions.reverse();
     let first = World::new(rules.budget);
-    let world = actions.iter().fold(first, |world, action| rules.after(&world, *action));
+    let world = actions
+        .iter()
+        .fold(first, |world, action| rules.after(&world, *action));
     (actions, world)
 }

@@ -56,7 +56,11 @@ impl World {
             }
             Pc::Look(rec) => {
                 let silent = rec.owner().is_some_and(|owner| self.is_silent(owner));
-                let owner = if silent { Owner::Vanished } else { Owner::Alive };
+                let owner = if silent {
+                    Owner::Vanished
+                } else {
+                    Owner::Alive
+                };
                 self.decide(rules, &rec, &task.msg, owner)
             }
             Pc::Apply(step) => {
@@ -101,7 +105,11 @@ impl World {
 
     fn apply_arrival(&mut self, rules: &Rules, step: &Move, msg: &Msg) {
         let redrive = step.from.is_terminal() && msg.redrive;
-        let writer = if redrive { Writer::Redrive } else { Writer::Other };
+        let writer = if redrive {
+            Writer::Redrive
+        } else {
+            Writer::Other
+        };
         if !self.apply(step, writer) {
             return;
         }
@@ -171,7 +179,11 @@ impl World {
             }
             Ok(Some(step)) => {
                 let behind = stored.fence < step.to.fence;
-                rules.see(if behind { Event::WrittenInstead } else { Event::Heeded });
+                rules.see(if behind {
+                    Event::WrittenInstead
+                } else {
+                    Event::Heeded
+                });
                 Pc::Write(*judged, step)
             }
             Err(()) => {
