@@ -1,15 +1,18 @@
 //! Work off jobs that wait.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use haul_producer::Backend;
 
-use super::{Figure, load::Run};
+use super::{
+    Figure,
+    load::{Run, Shape},
+};
 
-pub(super) async fn run(backend: Backend, jobs: usize, slots: u32, wait: Duration) -> Result<()> {
-    let run = Run::new(backend.clone());
-    run.submit(jobs, wait).await?;
+pub(super) async fn run(backend: Backend, jobs: usize, slots: u32, wait_ms: u64) -> Result<()> {
+    let run = Run::new(backend.clone(), Shape::waiting(wait_ms));
+    run.submit(jobs).await?;
     let from = Instant::now();
     let worker = run.work(slots).await?;
     run.started(jobs).await?;

@@ -6,12 +6,15 @@ use anyhow::Result;
 use haul_producer::Backend;
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 
-use super::{Figure, load::Run};
+use super::{
+    Figure,
+    load::{Run, Shape},
+};
 
 const SLOTS: u32 = 16;
 
-pub(super) async fn run(backend: Backend, rate: u32, seconds: u32) -> Result<()> {
-    let run = Run::new(backend.clone());
+pub(super) async fn run(backend: Backend, rate: u32, seconds: u32, shape: Shape) -> Result<()> {
+    let run = Run::new(backend.clone(), shape);
     let worker = run.work(SLOTS).await?;
     worker.ready().await;
     let jobs = (rate * seconds) as usize;
@@ -23,7 +26,7 @@ pub(super) async fn run(backend: Backend, rate: u32, seconds: u32) -> Result<()>
         ticks.tick().await;
         let run = run.clone();
         // On the side: a slow answer must not slow the load down.
-        submits.spawn(async move { run.submit(1, Duration::ZERO).await });
+        submits.spawn(async move { run.submit(1).await });
     }
     while let Some(submitted) = submits.join_next().await {
         submitted??;

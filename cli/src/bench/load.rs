@@ -6,18 +6,61 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
-use haul_producer::{Backend, JobId, Producer};
+use clap::Args;
+use haul_producer::{Backend, JobId, Lane, Producer};
 use haul_worker::{Context, Failure, Running, Task, Worker};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 /// Records of benchmark jobs are forgotten soon, but not while the next run is measured.
 const RETENTION: Duration = Duration::from_secs(600);
-const PADDING: &str = "................................................................................................................";
+/// Jobs of one call: what a caller may well have in memory.
+const SLICE: usize = 50_000;
+/// What the arguments have without padding, about.
+const BARE_BYTES: usize = 88;
+
+/// What the jobs are like, and where they go.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Shape {
+    /// How many bytes of arguments each has, about
+    #[arg(long, default_value_t = 200)]
+    size: usize,
+    /// How many queues they are spread over
+    #[arg(long, default_value_t = 1)]
+    queues: usize,
+    /// Which lanes they are spread over
+    #[arg(long, value_delimiter = ',', default_value = "normal")]
+    lanes: Vec<Lane>,
+    /// How many milliseconds each waits
+    #[arg(long, default_value_t = 0)]
+    wait_ms: u64,
+}
+
+impl Shape {
+    /// Small jobs in one queue that wait so long.
+    pub(super) fn waiting(wait_ms: u64) -> Self {
+        Self {
+            size: 200,
+            queues: 1,
+            lanes: vec![Lane::Normal],
+            wait_ms,
+        }
+    }
+
+    /// Where job `n` goes.
+    fn place(&self, n: usize) -> (String, Lane) {
+        let lane = self.lanes[n / self.queues.max(1) % self.lanes.len()];
+        (queue(n % self.queues.max(1)), lane)
+    }
+}
+
+fn queue(n: usize) -> String {
+    format!("{}{n}", Load::QUEUE)
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Load {
-    /// Which run it belongs to: what an earlier run left behind does not count.
+    /// Which run it belongs to.
     run: JobId,
     /// When it was submitted, in microseconds of this process's clock.
     at_us: u64,
@@ -35,55 +78,82 @@ impl Task for Load {
 #[derive(Debug, Clone)]
 pub(super) struct Run {
     id: JobId,
+    /// Jobs of other runs count too.
+    all: bool,
     clock: Instant,
-    pub(super) producer: Producer,
+    producer: Producer,
+    shape: Shape,
     waits: Arc<Mutex<Vec<Duration>>>,
     started: watch::Sender<usize>,
 }
 
 impl Run {
-    pub(super) fn new(backend: Backend) -> Self {
+    pub(super) fn new(backend: Backend, shape: Shape) -> Self {
         Self {
             id: JobId::new(),
+            all: false,
             clock: Instant::now(),
             producer: Producer::new(backend),
+            shape,
             waits: Arc::default(),
             started: watch::Sender::new(0),
         }
     }
 
-    fn load(&self, wait: Duration) -> Load {
-        let at_us = u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        Load {
-            run: self.id.clone(),
-            at_us,
-            wait_ms,
-            padding: PADDING.to_owned(),
+    /// Counts what others submitted.
+    pub(super) fn of_all(backend: Backend, shape: Shape) -> Self {
+        Self {
+            all: true,
+            ..Self::new(backend, shape)
         }
     }
 
-    pub(super) async fn submit(&self, jobs: usize, wait: Duration) -> Result<()> {
-        let all = (0..jobs).map(|_| self.producer.submit(self.load(wait)).retention(RETENTION));
-        for answer in self.producer.submit_many(all).await {
-            answer?;
+    fn load(&self) -> Load {
+        let at_us = u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX);
+        Load {
+            run: self.id.clone(),
+            at_us,
+            wait_ms: self.shape.wait_ms,
+            padding: ".".repeat(self.shape.size.saturating_sub(BARE_BYTES)),
+        }
+    }
+
+    /// Submits a job to every queue, so that they are there before a clock starts. Says how many.
+    pub(super) async fn prepare(&self) -> Result<usize> {
+        self.submit(self.shape.queues).await?;
+        Ok(self.shape.queues)
+    }
+
+    pub(super) async fn submit(&self, jobs: usize) -> Result<()> {
+        for slice in (0..jobs).step_by(SLICE) {
+            let all = (slice..jobs.min(slice + SLICE)).map(|n| {
+                let (queue, lane) = self.shape.place(n);
+                let job = self.producer.submit(self.load());
+                job.queue(queue.as_str()).lane(lane).retention(RETENTION)
+            });
+            for answer in self.producer.submit_many(all).await {
+                answer?;
+            }
         }
         Ok(())
     }
 
     pub(super) async fn work(&self, slots: u32) -> Result<Running> {
-        let worker = Worker::new(self.producer.backend().clone())?;
-        Ok(worker
-            .state(self.clone())
-            .queue(Load::QUEUE, slots)
-            .handle(handle)
-            .start()
-            .await?)
+        let mut worker = Worker::new(self.producer.backend().clone())?.state(self.clone());
+        for n in 0..self.shape.queues {
+            worker = worker.queue(queue(n).as_str(), slots);
+        }
+        Ok(worker.handle(handle).start().await?)
+    }
+
+    /// How many jobs of this run have started.
+    pub(super) fn count(&self) -> watch::Receiver<usize> {
+        self.started.subscribe()
     }
 
     /// Waits until so many jobs of this run have started.
     pub(super) async fn started(&self, jobs: usize) -> Result<()> {
-        let mut started = self.started.subscribe();
+        let mut started = self.count();
         let all = started.wait_for(|count| *count >= jobs);
         all.await.map_err(|_| anyhow!("the worker is gone"))?;
         Ok(())
@@ -100,7 +170,7 @@ impl Run {
 
 async fn handle(ctx: Context<Run>, load: Load) -> Result<u64, Failure> {
     let run = ctx.state();
-    if load.run == run.id {
+    if run.all || load.run == run.id {
         let waited = run
             .clock
             .elapsed()

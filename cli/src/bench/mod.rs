@@ -1,12 +1,15 @@
 //! `haul bench`: what the pair of backends in use does, on this machine, now.
 //!
-//! Every job carries 200 bytes of arguments; its result and its states are recorded; messages are
+//! Every job carries 200 bytes of arguments, unless told otherwise; its result and its states are recorded; messages are
 //! persistent and confirmed. Each figure is one JSON line on stdout.
 
 mod drain;
 mod io;
 mod latency;
 mod load;
+mod span;
+mod submit;
+mod work;
 
 use std::time::Duration;
 
@@ -15,6 +18,9 @@ use clap::{Args, Subcommand};
 use haul_producer::Backend;
 use serde::Serialize;
 
+use load::Shape;
+use span::Span;
+
 /// Measure the backends in use: rates and latencies, a JSON line each
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
@@ -22,7 +28,7 @@ pub(crate) struct BenchArgs {
     workload: Workload,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Workload {
     /// Submit no-op jobs in bulk, then work them off
     Drain {
@@ -32,6 +38,24 @@ enum Workload {
         /// How many at once
         #[arg(long, default_value_t = 256)]
         slots: u32,
+        #[command(flatten)]
+        shape: Shape,
+    },
+    /// Submit jobs in bulk, and leave them
+    Submit {
+        /// How many jobs
+        #[arg(long, default_value_t = 50_000)]
+        jobs: usize,
+        #[command(flatten)]
+        shape: Shape,
+    },
+    /// Work off what is there and what comes, until stdin ends
+    Work {
+        /// How many at once, of each queue
+        #[arg(long, default_value_t = 256)]
+        slots: u32,
+        #[command(flatten)]
+        shape: Shape,
     },
     /// Submit jobs at a steady rate and time each from its submission to its start
     Latency {
@@ -41,6 +65,8 @@ enum Workload {
         /// For how many seconds
         #[arg(long, default_value_t = 20)]
         seconds: u32,
+        #[command(flatten)]
+        shape: Shape,
     },
     /// Work off jobs that wait, as for a remote service
     Io {
@@ -67,6 +93,17 @@ struct Figure {
     jobs_per_s: f64,
     p50_ms: Option<f64>,
     p99_ms: Option<f64>,
+    #[serde(flatten)]
+    spent: Option<Spent>,
+}
+
+/// What a figure of one process among several is put together from.
+#[derive(Debug, Serialize)]
+struct Spent {
+    from_us: u64,
+    to_us: u64,
+    cpu_us_per_job: f64,
+    memory_kib: i64,
 }
 
 impl Figure {
@@ -85,6 +122,22 @@ impl Figure {
             jobs_per_s: (jobs as f64 / seconds).round(),
             p50_ms: None,
             p99_ms: None,
+            spent: None,
+        }
+    }
+
+    fn of_span(backend: &Backend, workload: &'static str, jobs: usize, span: &Span) -> Self {
+        let (from_us, to_us) = span.ends_us();
+        let took = Duration::from_micros(to_us.saturating_sub(from_us));
+        let cpu_us = span.cpu().as_micros() as f64;
+        Self {
+            spent: Some(Spent {
+                from_us,
+                to_us,
+                cpu_us_per_job: round(cpu_us / jobs.max(1) as f64),
+                memory_kib: span::memory_kib(),
+            }),
+            ..Self::new(backend, workload, jobs, took)
         }
     }
 
@@ -112,13 +165,19 @@ fn round(number: f64) -> f64 {
 
 /// Runs one workload.
 pub(crate) async fn run(args: &BenchArgs, backend: Backend) -> Result<()> {
-    match args.workload {
-        Workload::Drain { jobs, slots } => drain::run(backend, jobs, slots).await,
-        Workload::Latency { rate, seconds } => latency::run(backend, rate, seconds).await,
+    match args.workload.clone() {
+        Workload::Drain { jobs, slots, shape } => drain::run(backend, jobs, slots, shape).await,
+        Workload::Submit { jobs, shape } => submit::run(backend, jobs, shape).await,
+        Workload::Work { slots, shape } => work::run(backend, slots, shape).await,
+        Workload::Latency {
+            rate,
+            seconds,
+            shape,
+        } => latency::run(backend, rate, seconds, shape).await,
         Workload::Io {
             jobs,
             slots,
             wait_ms,
-        } => io::run(backend, jobs, slots, Duration::from_millis(wait_ms)).await,
+        } => io::run(backend, jobs, slots, wait_ms).await,
     }
 }

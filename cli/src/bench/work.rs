@@ -1,0 +1,49 @@
+//! Work off whatever comes, until stdin ends; say how far it is meanwhile.
+//!
+//! Several of these work together: whoever starts them adds up what they say, and ends them all.
+
+use std::{pin::pin, time::Duration};
+
+use anyhow::Result;
+use haul_producer::Backend;
+use tokio::{io::AsyncReadExt, time::interval};
+
+use super::{
+    Figure,
+    load::{Run, Shape},
+    span::Span,
+};
+
+const SAY_EVERY: Duration = Duration::from_millis(10);
+
+pub(super) async fn run(backend: Backend, slots: u32, shape: Shape) -> Result<()> {
+    let run = Run::of_all(backend.clone(), shape);
+    let span = Span::start();
+    let worker = run.work(slots).await?;
+    worker.ready().await;
+    println!("ready");
+    tell(&run).await;
+    worker.drain();
+    worker.finished().await?;
+    let jobs = *run.count().borrow();
+    Figure::of_span(&backend, "work", jobs, &span).print()
+}
+
+/// Prints how many jobs have started, whenever there are more, until stdin ends.
+async fn tell(run: &Run) {
+    let mut count = run.count();
+    let mut input = tokio::io::stdin();
+    let mut byte = [0];
+    let mut end = pin!(input.read(&mut byte));
+    let mut ticks = interval(SAY_EVERY);
+    loop {
+        tokio::select! {
+            _ = &mut end => return,
+            _ = ticks.tick() => {
+                if count.has_changed().unwrap_or(false) {
+                    println!("{}", *count.borrow_and_update());
+                }
+            }
+        }
+    }
+}
