@@ -102,8 +102,13 @@ pub enum SpecError {
 impl Spec {
     /// A job with a new id, in the normal lane, with every default.
     pub fn new(task: TaskName, queue: QueueName, args: Json) -> Self {
+        Self::of(JobId::new(), task, queue, args)
+    }
+
+    /// The job of this id, in the normal lane, with every default.
+    pub fn of(id: JobId, task: TaskName, queue: QueueName, args: Json) -> Self {
         Self {
-            id: JobId::new(),
+            id,
             task,
             queue,
             lane: Lane::default(),

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Row};
 
 use super::{
     fault::Fault,
-    row::{self, Key, LIFE, LifeRow, signed},
+    row::{self, Key, LifeRow, life_columns, signed},
     writer::Txn,
 };
 use crate::{
@@ -98,10 +98,10 @@ impl NewJob {
         let Some(row) = rows.next()? else {
             return Err(Fault::corrupt("jobs", "an id is there and is not"));
         };
-        if row.get::<_, [u8; 16]>("digest")? != self.digest.0.to_be_bytes() {
+        if row.get::<_, [u8; 16]>(0)? != self.digest.0.to_be_bytes() {
             return Ok(Created::Conflict);
         }
-        row::word(row, "state").map(Created::Same)
+        row::word(row, 1).map(Created::Same)
     }
 }
 
@@ -173,31 +173,35 @@ pub(super) fn claim(
 
 /// Nothing where there is no record; within, nothing where it cannot be granted as it is.
 fn look(txn: &Txn<'_>, claim: &Claim, now: Timestamp) -> Result<Option<Option<Claimable>>, Fault> {
-    let mut look = txn.db.prepare_cached(&format!(
-        "SELECT seq, queue, digest, created, deadline, {LIFE} FROM jobs WHERE id = ?1"
+    let mut look = txn.db.prepare_cached(concat!(
+        "SELECT seq, queue, digest, created, deadline, due, attempt, ",
+        life_columns!(),
+        " FROM jobs WHERE id = ?1"
     ))?;
     let read = |row: &Row<'_>| Ok(claimable(row, claim, now));
     look.query_row([&*claim.id], read).optional()?.transpose()
 }
 
+/// The columns of [`look`], by their places.
 fn claimable(row: &Row<'_>, claim: &Claim, now: Timestamp) -> Result<Option<Claimable>, Fault> {
-    let from: StateKind = row::word(row, "state")?;
-    let early: Option<i64> = row.get("due")?;
-    let deadline: Option<i64> = row.get("deadline")?;
+    const LIFE: usize = 7;
+    let from: StateKind = row::word(row, LIFE)?;
+    let early: Option<i64> = row.get(5)?;
+    let deadline: Option<i64> = row.get(4)?;
     let is_claimable = from.is_claimable()
-        && row.get::<_, u32>("attempt")? == claim.attempt
-        && row.get::<_, [u8; 16]>("digest")? == claim.digest.0.to_be_bytes()
+        && row.get::<_, u32>(6)? == claim.attempt
+        && row.get::<_, [u8; 16]>(2)? == claim.digest.0.to_be_bytes()
         && early.is_none_or(|due| due <= (now + EARLY_TOLERANCE).as_millis())
         && deadline.is_none_or(|deadline| now.as_millis() < deadline);
     if !is_claimable {
         return Ok(None);
     }
     Ok(Some(Claimable {
-        seq: row.get("seq")?,
-        queue: row.get("queue")?,
+        seq: row.get(0)?,
+        queue: row.get(1)?,
         from,
-        created: Timestamp::from_millis(row.get("created")?),
-        life: row::life(row)?,
+        created: Timestamp::from_millis(row.get(3)?),
+        life: row::life(row, LIFE)?,
     }))
 }
 
@@ -367,7 +371,7 @@ pub(super) fn expire(txn: &Txn<'_>, now: Timestamp, limit: i64) -> Result<usize,
             .get_ref("queue")?
             .as_str()
             .map_err(rusqlite::Error::from)?;
-        let state = row::word(row, "state")?;
+        let state = row::word(row, 2)?;
         txn.tally.borrow_mut().moved(queue, Some(state), None);
         over.push(row.get("seq")?);
     }

@@ -110,7 +110,7 @@ fn sql(filter: &Filter) -> String {
 
 /// What can be told without reading the spec: spares most of the reading.
 fn may_match(row: &Row<'_>, filter: &Filter) -> Result<bool, Fault> {
-    let state: StateKind = row::word(row, "state")?;
+    let state: StateKind = row::word(row, 2)?;
     if !filter.states.is_empty() && !filter.states.contains(&state) {
         return Ok(false);
     }
@@ -144,9 +144,9 @@ pub(super) fn counts(db: &Connection) -> Result<Vec<QueueCounts>, Fault> {
     while let Some(row) = rows.next()? {
         let jobs: i64 = row.get("jobs")?;
         queues
-            .entry(row::word(row, "queue")?)
+            .entry(row::word(row, 0)?)
             .or_default()
-            .insert(row::word(row, "state")?, jobs.unsigned_abs());
+            .insert(row::word(row, 1)?, jobs.unsigned_abs());
     }
     let counts = |(queue, states)| QueueCounts { queue, states };
     Ok(queues.into_iter().map(counts).collect())

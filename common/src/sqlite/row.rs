@@ -12,9 +12,16 @@ use crate::{
     time::Timestamp,
 };
 
-/// The columns that [`life`] reads, by name.
-pub(super) const LIFE: &str = "state, attempt, fence, starts, crashes, cancel, due, worker, began, \
-     started, finished, reason, error, result";
+/// The columns that [`life`] reads, in this order: `rusqlite` finds a column by its name only by
+/// asking for the names of all before it, each time.
+macro_rules! life_columns {
+    () => {
+        "state, attempt, fence, starts, crashes, cancel, due, worker, began, started, finished, \
+         reason, error, result"
+    };
+}
+pub(super) use life_columns;
+
 const LIFE_COLUMNS: usize = 14;
 
 /// A fence as SQLite keeps numbers.
@@ -23,17 +30,21 @@ pub(super) fn signed(fence: Fence) -> i64 {
 }
 
 /// A word or a name in a column.
-pub(super) fn word<T: FromStr<Err: Display>>(row: &Row<'_>, at: &str) -> Result<T, Fault> {
+pub(super) fn word<T: FromStr<Err: Display>>(row: &Row<'_>, at: usize) -> Result<T, Fault> {
     let text = row.get_ref(at)?.as_str().map_err(rusqlite::Error::from);
-    text?.parse().map_err(|error| Fault::corrupt(at, error))
+    text?.parse().map_err(|error| corrupt(row, at, error))
 }
 
-fn needed<T: FromSql>(row: &Row<'_>, at: &str) -> Result<T, Fault> {
+fn corrupt(row: &Row<'_>, at: usize, why: impl Display) -> Fault {
+    Fault::corrupt(row.as_ref().column_name(at).unwrap_or("?"), why)
+}
+
+fn needed<T: FromSql>(row: &Row<'_>, at: usize) -> Result<T, Fault> {
     row.get::<_, Option<T>>(at)?
-        .ok_or_else(|| Fault::corrupt(at, "its state needs it, and it is empty"))
+        .ok_or_else(|| corrupt(row, at, "its state needs it, and it is empty"))
 }
 
-fn time(row: &Row<'_>, at: &str) -> Result<Timestamp, Fault> {
+fn time(row: &Row<'_>, at: usize) -> Result<Timestamp, Fault> {
     needed(row, at).map(Timestamp::from_millis)
 }
 
@@ -48,51 +59,52 @@ pub(super) fn text<T: serde::Serialize>(value: &T) -> Result<String, Fault> {
         .map_err(|error| Fault::failed(format!("it cannot be written as JSON: {error}")))
 }
 
-/// Where a job is, from [`LIFE`].
-pub(super) fn life(row: &Row<'_>) -> Result<Life, Fault> {
+/// Where a job is, from [`life_columns`], which begin at `first`.
+pub(super) fn life(row: &Row<'_>, first: usize) -> Result<Life, Fault> {
     Ok(Life {
-        state: state(row)?,
-        attempt: row.get("attempt")?,
-        fence: Fence(row.get::<_, i64>("fence")?.unsigned_abs()),
-        starts: row.get("starts")?,
-        crashes: row.get("crashes")?,
-        cancel_requested: row.get("cancel")?,
+        state: state(row, first)?,
+        attempt: row.get(first + 1)?,
+        fence: Fence(row.get::<_, i64>(first + 2)?.unsigned_abs()),
+        starts: row.get(first + 3)?,
+        crashes: row.get(first + 4)?,
+        cancel_requested: row.get(first + 5)?,
         started: row
-            .get::<_, Option<i64>>("started")?
+            .get::<_, Option<i64>>(first + 9)?
             .map(Timestamp::from_millis),
-        error: row.get("error")?,
+        error: row.get(first + 12)?,
     })
 }
 
-fn state(row: &Row<'_>) -> Result<State, Fault> {
-    Ok(match word::<StateKind>(row, "state")? {
+fn state(row: &Row<'_>, first: usize) -> Result<State, Fault> {
+    let finished = || time(row, first + 10);
+    Ok(match word::<StateKind>(row, first)? {
         StateKind::Blocked => State::Blocked,
         StateKind::Queued => State::Queued,
         StateKind::Scheduled => State::Scheduled {
-            due: time(row, "due")?,
+            due: time(row, first + 6)?,
         },
         StateKind::Retrying => State::Retrying {
-            due: time(row, "due")?,
+            due: time(row, first + 6)?,
         },
         StateKind::Running => State::Running {
-            worker: word(row, "worker")?,
-            began: time(row, "began")?,
+            worker: word(row, first + 7)?,
+            began: time(row, first + 8)?,
         },
         StateKind::Succeeded => State::Succeeded {
-            finished: time(row, "finished")?,
-            result: parse("result", &needed::<String>(row, "result")?)?,
+            finished: finished()?,
+            result: parse("result", &needed::<String>(row, first + 13)?)?,
         },
         StateKind::Dead => State::Dead {
-            finished: time(row, "finished")?,
-            reason: word(row, "reason")?,
+            finished: finished()?,
+            reason: word(row, first + 11)?,
         },
         StateKind::Cancelled => State::Cancelled {
-            finished: time(row, "finished")?,
+            finished: finished()?,
         },
     })
 }
 
-/// A life as the values of [`LIFE`].
+/// A life as the values of [`life_columns`].
 pub(super) struct LifeRow<'a> {
     life: &'a Life,
 }
@@ -149,8 +161,9 @@ pub(super) fn record(db: &Connection, key: Key<'_>, lean: bool) -> Result<Option
     };
     let raw = if lean { "NULL" } else { "specs.raw" };
     let sql = format!(
-        "SELECT jobs.seq, spec, {raw} AS raw, created, progress, log, {LIFE}
-         FROM jobs JOIN specs ON specs.seq = jobs.seq WHERE jobs.{key} = ?1"
+        "SELECT jobs.seq, spec, {raw} AS raw, created, progress, log, {}
+         FROM jobs JOIN specs ON specs.seq = jobs.seq WHERE jobs.{key} = ?1",
+        life_columns!()
     );
     let mut look = db.prepare_cached(&sql)?;
     let read = |row: &Row<'_>| Ok(read_record(row));
@@ -172,18 +185,18 @@ pub(super) enum Key<'a> {
 }
 
 fn read_record(row: &Row<'_>) -> Result<(i64, Record), Fault> {
-    let spec = row.get_ref("spec")?.as_str().map_err(rusqlite::Error::from);
-    let progress: Option<String> = row.get("progress")?;
+    let spec = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from);
+    let progress: Option<String> = row.get(4)?;
     let record = Record {
         spec: parse("spec", spec?)?,
-        life: life(row)?,
-        created: time(row, "created")?,
+        life: life(row, 6)?,
+        created: time(row, 3)?,
         progress: progress.map(|text| parse("progress", &text)).transpose()?,
-        log: row.get("log")?,
+        log: row.get(5)?,
         attempts: Vec::new(),
-        raw: row.get("raw")?,
+        raw: row.get(2)?,
     };
-    Ok((row.get("seq")?, record))
+    Ok((row.get(0)?, record))
 }
 
 fn attempts(db: &Connection, seq: i64) -> Result<Vec<Attempt>, Fault> {

@@ -70,8 +70,7 @@ pub fn decode(
         ));
     }
     let args = args(&message.body)?;
-    let mut spec = Spec::new(task, origin.0.clone(), args);
-    spec.id = id;
+    let mut spec = Spec::of(id, task, origin.0.clone(), args);
     spec.lane = origin.1;
     spec.batch = optional("correlation_id", head.correlation_id.as_deref())?;
     spec.reply_to.clone_from(&head.reply_to);
