@@ -28,7 +28,7 @@ struct Args {
     /// So many jobs at most.
     #[arg(long)]
     jobs: Option<u64>,
-    /// Submit, and do harm, for so long.
+    /// Submit, and do harm, for so long; as much harm as that is of the usual time.
     #[arg(long)]
     seconds: Option<u64>,
     /// Only these kinds of faults: kills, points, pauses, clocks, cuts, rabbits, redises,
@@ -106,7 +106,9 @@ fn adjust(shape: &mut Shape, args: &Args) -> Result<()> {
         shape.pace.jobs = jobs;
     }
     if let Some(seconds) = args.seconds {
-        shape.pace.time = Duration::from_secs(seconds);
+        let time = Duration::from_secs(seconds);
+        shape.counts.scale(shape.pace.time, time);
+        shape.pace.time = time;
         shape.faults_for = shape.pace.time;
     }
     if let Some(rate) = &mut shape.pace.rate {

@@ -111,12 +111,8 @@ pub fn embedded() -> Shape {
 }
 
 impl Counts {
-    /// Leaves out the kinds that are not among `only`, and those among `without`.
-    ///
-    /// # Errors
-    /// When there is no such kind.
-    pub fn keep(&mut self, only: &[String], without: &[String]) -> Result<()> {
-        let mut kinds = [
+    fn kinds(&mut self) -> [(&'static str, &mut u32); 13] {
+        [
             ("kills", &mut self.kills),
             ("points", &mut self.points),
             ("pauses", &mut self.pauses),
@@ -130,7 +126,25 @@ impl Counts {
             ("alarms", &mut self.alarms),
             ("full-disks", &mut self.full_disks),
             ("torn", &mut self.torn),
-        ];
+        ]
+    }
+
+    /// As many in `time` as there are in `usual`, but one of each kind at least.
+    pub fn scale(&mut self, usual: Duration, time: Duration) {
+        for (_, count) in self.kinds() {
+            let scaled = u128::from(*count) * time.as_millis() / usual.as_millis().max(1);
+            *count = u32::try_from(scaled)
+                .unwrap_or(u32::MAX)
+                .max((*count).min(1));
+        }
+    }
+
+    /// Leaves out the kinds that are not among `only`, and those among `without`.
+    ///
+    /// # Errors
+    /// When there is no such kind.
+    pub fn keep(&mut self, only: &[String], without: &[String]) -> Result<()> {
+        let mut kinds = self.kinds();
         for named in only.iter().chain(without) {
             if kinds.iter().all(|(name, _)| name != named) {
                 bail!("there is no kind of fault `{named}`");

@@ -24,6 +24,8 @@ pub const QUEUE: &str = "default";
 const ATTEMPTS: u32 = 50;
 /// How many are submitted together.
 const BATCH: u64 = 100;
+/// After a refusal, as a client would.
+const REFUSED: Duration = Duration::from_millis(200);
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,7 +224,9 @@ impl Submitter {
             }
             let until = pace.jobs.min(next + BATCH).min(allowed);
             let batch: Vec<_> = (next..until).map(|n| (n, chore(n))).collect();
-            self.submit(&batch, &doomed).await;
+            if !self.submit(&batch, &doomed).await {
+                tokio::time::sleep(REFUSED).await;
+            }
             next = until;
         }
         drop(doomed);
@@ -230,11 +234,12 @@ impl Submitter {
         next
     }
 
+    /// Says whether all were taken.
     async fn submit(
         &self,
         batch: &[(u64, (Chore, Lane))],
         doomed: &mpsc::UnboundedSender<(u64, Instant)>,
-    ) {
+    ) -> bool {
         let now = self.producer.backend().store.now();
         let jobs = batch.iter().map(|(n, (chore, lane))| Submission {
             spec: spec(*n, *chore, *lane),
@@ -261,6 +266,7 @@ impl Submitter {
                 _ => {}
             }
         }
+        answers.iter().all(Result::is_ok)
     }
 
     async fn cancel_all(self, mut doomed: mpsc::UnboundedReceiver<(u64, Instant)>) {

@@ -20,7 +20,8 @@ use super::{
     load::id,
 };
 
-/// Places in the wal-index and in the log: the header of SQLite's file format.
+/// Places in the wal-index and in the log, of SQLite's file format.
+const FRAMES: usize = 16;
 const BACKFILL_ATTEMPTED: usize = 128;
 const LOG_HEAD: u64 = 32;
 const FRAME_HEAD: u64 = 24;
@@ -78,24 +79,29 @@ fn take(file: &Path, copy: &Path, cut: Option<f64>) -> Result<u64> {
     fs::copy(file, copy)?;
     let index = fs::read(beside(file, "-shm"))?;
     drop(lock);
-    let kept = index
-        .get(BACKFILL_ATTEMPTED..BACKFILL_ATTEMPTED + 4)
-        .context("the wal-index is too short")?;
-    let kept = u64::from(u32::from_ne_bytes(kept.try_into()?));
+    let kept = number(&index, BACKFILL_ATTEMPTED)?;
+    // The log may be longer than what is in it: it is written over, not shortened.
+    let frames = number(&index, FRAMES)?;
     let log = fs::OpenOptions::new()
         .write(true)
         .open(beside(copy, "-wal"))?;
-    let (frame, length) = (FRAME_HEAD + u64::from(page), log.metadata()?.len());
-    let least = (LOG_HEAD + kept * frame).min(length);
+    let frame = FRAME_HEAD + u64::from(page);
+    let (least, length) = (LOG_HEAD + kept * frame, LOG_HEAD + frames * frame);
+    let rest = length.saturating_sub(least);
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "any place will do"
     )]
-    let at = cut.map_or(length, |cut| least + ((length - least) as f64 * cut) as u64);
+    let at = cut.map_or(length, |cut| least + (rest as f64 * cut) as u64);
     log.set_len(at)?;
     Ok(at.saturating_sub(LOG_HEAD) / frame)
+}
+
+fn number(index: &[u8], place: usize) -> Result<u64> {
+    let bytes = index.get(place..place + 4).context("a short wal-index")?;
+    Ok(u32::from_ne_bytes(bytes.try_into()?).into())
 }
 
 fn beside(file: &Path, ending: &str) -> PathBuf {
