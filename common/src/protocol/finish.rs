@@ -124,12 +124,12 @@ impl Protocol {
         let released = life.state.kind() == StateKind::Queued;
         let held = settlement.is_some();
         if faults::planted(Bug::PublishAfterAck) {
-            settlement.take().map(Settlement::ack);
+            settlement.take().into_iter().for_each(Settlement::ack);
         }
         if faults::planted(Bug::AckBeforeConfirm) {
             let (this, spec, life) = (self.clone(), spec.clone(), life.clone());
             tokio::spawn(async move { this.publish_what_follows(&spec, &life).await });
-            settlement.take().map(Settlement::ack);
+            settlement.take().into_iter().for_each(Settlement::ack);
             return Ok(());
         }
         let publish = || async {
@@ -218,7 +218,7 @@ impl Protocol {
             },
         };
         if faults::planted(Bug::GuardAfterAck) {
-            settlement.take().map(Settlement::ack);
+            settlement.take().into_iter().for_each(Settlement::ack);
         }
         self.publish(&spec.id, guard).await?;
         // A crash here leaves the guard beside the original.
