@@ -15,12 +15,8 @@ impl World {
         let confirmed = match task.pc {
             Pc::PutOff(rec) => {
                 let running = rec.owner().is_some();
-                rules.see(if running {
-                    Event::PutOffRunning
-                } else {
-                    Event::PutOffEarly
-                });
-                self.publish(rules, rec.vehicle(true), luck)
+                rules.see(if running { Event::PutOffRunning } else { Event::PutOffEarly });
+                self.publish(rules, rec.vehicle(), luck)
             }
             Pc::Bury(rec) => {
                 rules.see(Event::BuriedAgain);
@@ -72,9 +68,9 @@ impl World {
             Place::Dead => self.publish_letter(rules, rec, luck),
             Place::Queued => {
                 rules.see(Event::ReleasedAfterGuard);
-                self.publish(rules, rec.vehicle(false), luck)
+                self.publish(rules, rec.vehicle(), luck)
             }
-            _ => self.publish(rules, rec.vehicle(rec.due() > self.now), luck),
+            _ => self.publish(rules, rec.vehicle(), luck),
         }
     }
 
@@ -103,6 +99,6 @@ fn guard(task: &Task) -> Msg {
     Msg {
         due: 0,
         guard: true,
-        ..run.vehicle(true)
+        ..run.vehicle()
     }
 }

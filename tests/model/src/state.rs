@@ -29,8 +29,6 @@ pub enum Pc {
     Claim(u8),
     /// Create the record that was missing.
     Recreate,
-    /// Ask whether the owner in this record lives, and decide.
-    Look(Rec),
     /// Apply what was decided.
     Apply(Move),
     /// Publish a copy for later.
@@ -79,8 +77,6 @@ pub struct Task {
 pub enum Loop {
     /// Nothing.
     Idle,
-    /// The janitor saw an orphan: read its record.
-    Judged,
     /// The janitor takes this orphan.
     Take(Rec),
     /// It sends on what it took.
@@ -152,7 +148,7 @@ pub struct Budget {
     pub confirms: u8,
     /// The store carries a call out, and its answer is lost.
     pub answers: u8,
-    /// A delayed message comes before its time.
+    /// A message comes before its time.
     pub early: u8,
     /// The store goes back to an earlier record.
     pub rollbacks: u8,
@@ -198,7 +194,7 @@ pub struct World {
     pub kept: Option<Option<Rec>>,
     /// Ids of workers that it takes for dead, by bit.
     pub silent: u16,
-    /// Messages that nobody holds, sorted.
+    /// Messages that nobody holds, sorted. Each may come at any time that is not before its own.
     pub msgs: Vec<Msg>,
     /// The fence of the newest dead letter.
     pub letter: Option<u8>,
