@@ -71,21 +71,20 @@ impl World {
         }
     }
 
-    /// Whether the janitor of this worker would see an orphan.
+    /// Whether the janitor of this worker would see an orphan. One that has just woken judges nobody.
     pub(crate) fn sees_orphan(&self, worker: usize) -> bool {
         let me = &self.workers[worker];
         let owner = self.rec.as_ref().and_then(Rec::owner);
         owner.is_some_and(|owner| {
-            self.is_silent(owner) || (owner == me.id && !me.in_hand())
+            !self.is_silent(me.id) && (self.is_silent(owner) || (owner == me.id && !me.in_hand()))
         })
     }
 
     /// Whether the job waits beyond its turn. Copies that are sent although a message is somewhere
     /// are like those that the broker makes.
     pub(crate) fn is_overdue(&self, worker: usize) -> bool {
-        let waits = |rec: &Rec| {
-            rec.owner().is_none() && !rec.is_terminal() && rec.due() <= self.now
-        };
+        let waits =
+            |rec: &Rec| rec.owner().is_none() && !rec.is_terminal() && rec.due() <= self.now;
         !self.has_message()
             && !self.workers[worker].in_hand()
             && self.rec.as_ref().is_some_and(waits)
@@ -96,14 +95,13 @@ impl World {
         let next = match self.workers[worker].other {
             Loop::Idle => Loop::Idle,
             Loop::Take(rec) => self.take(rules, worker, &rec, luck),
-            Loop::SendOn(rec) if rec.place == Place::Dead => {
-                self.sent(Loop::SendOn(rec), |world| world.publish_letter(rules, &rec, luck))
-            }
-            Loop::SendOn(rec) => {
-                self.sent(Loop::SendOn(rec), |world| {
-                    world.publish(rules, rec.vehicle(), luck)
-                })
-            }
+            Loop::SendOn(rec) if rec.place == Place::Dead => self
+                .sent(Loop::SendOn(rec), |world| {
+                    world.publish_letter(rules, &rec, luck)
+                }),
+            Loop::SendOn(rec) => self.sent(Loop::SendOn(rec), |world| {
+                world.publish(rules, rec.vehicle(), luck)
+            }),
             Loop::SendAgain(rec) => {
                 rules.see(Event::SentAgain);
                 self.sent(Loop::SendAgain(rec), |world| {

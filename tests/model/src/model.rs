@@ -142,7 +142,7 @@ impl Rules {
                 actions.push(Action::Freeze(at));
             }
             let held = worker.tasks.iter().any(|task| task.hold == Hold::Held);
-            if held && (left.cuts > 0 || world.is_silent(worker.id)) {
+            if held && left.cuts > 0 {
                 actions.push(Action::Cut(at));
             }
         }
@@ -214,9 +214,7 @@ impl Rules {
             }
             Action::Freeze(worker) => world.freeze(worker),
             Action::Cut(worker) => {
-                if !world.is_silent(world.workers[worker].id) {
-                    world.left.cuts -= 1;
-                }
+                world.left.cuts -= 1;
                 world.cut(worker);
             }
             Action::Copy(msg) => {
@@ -274,7 +272,8 @@ impl World {
 
     /// Nothing is left to do, and the job has ended as it must: with its dead letter if it is dead.
     pub fn is_at_rest(&self) -> bool {
-        let idle = |worker: &crate::state::Worker| worker.tasks.is_empty() && worker.other == Loop::Idle;
+        let idle =
+            |worker: &crate::state::Worker| worker.tasks.is_empty() && worker.other == Loop::Idle;
         let quiet = self.submit == Submit::Done
             && self.cancel == Cancel::Idle
             && self.redrive == Redrive::Idle
@@ -296,7 +295,7 @@ impl Model for Rules {
     type Action = Action;
 
     fn init_states(&self) -> Vec<World> {
-        vec![World::new(self.budget)]
+        vec![World::new(self)]
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {

@@ -15,7 +15,11 @@ impl World {
         let confirmed = match task.pc {
             Pc::PutOff(rec) => {
                 let running = rec.owner().is_some();
-                rules.see(if running { Event::PutOffRunning } else { Event::PutOffEarly });
+                rules.see(if running {
+                    Event::PutOffRunning
+                } else {
+                    Event::PutOffEarly
+                });
                 self.publish(rules, rec.vehicle(), luck)
             }
             Pc::Bury(rec) => {

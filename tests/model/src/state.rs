@@ -1,6 +1,11 @@
 //! The whole world in one value: broker, store, workers, and the people who ask for things.
 
-use crate::compact::{Move, Msg, Rec};
+use haul_common::faults::Bug;
+
+use crate::{
+    compact::{Move, Msg, Rec},
+    rules::Rules,
+};
 
 /// The right to settle a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -233,7 +238,7 @@ pub struct Ghost {
 
 impl World {
     /// Nothing has happened.
-    pub fn new(budget: Budget) -> Self {
+    pub fn new(rules: &Rules) -> Self {
         let worker = |id| Worker {
             id,
             doubted: false,
@@ -248,11 +253,11 @@ impl World {
             silent: 0,
             msgs: Vec::new(),
             letter: None,
-            workers: [worker(0), worker(1)],
+            workers: [worker(0), worker(u8::from(!rules.has(Bug::WorkerIdReused)))],
             submit: Submit::Publish(0),
             cancel: Cancel::Idle,
             redrive: Redrive::Idle,
-            left: budget,
+            left: rules.budget,
             ghost: Ghost::default(),
         }
     }

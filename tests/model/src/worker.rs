@@ -117,7 +117,11 @@ impl World {
 
     fn apply_arrival(&mut self, rules: &Rules, step: &Move, msg: &Msg) {
         let redrive = step.from.is_terminal() && msg.redrive;
-        let writer = if redrive { Writer::Redrive } else { Writer::Other };
+        let writer = if redrive {
+            Writer::Redrive
+        } else {
+            Writer::Other
+        };
         if !self.apply(step, writer) {
             return;
         }
@@ -187,7 +191,11 @@ impl World {
             }
             Ok(Some(step)) => {
                 let behind = stored.fence < step.to.fence;
-                rules.see(if behind { Event::WrittenInstead } else { Event::Heeded });
+                rules.see(if behind {
+                    Event::WrittenInstead
+                } else {
+                    Event::Heeded
+                });
                 Pc::Write(*judged, step)
             }
             Err(()) => {
