@@ -41,8 +41,6 @@ pub enum Action {
     Other(usize, Luck),
     /// An hour passes.
     Tick,
-    /// A delayed message comes out.
-    ComeOut(usize),
     /// A worker that does not beat is taken for dead.
     Fall(u8),
     /// Whoever cancels goes on.
@@ -67,8 +65,13 @@ pub enum Action {
     Cut(usize),
     /// A message is delivered twice.
     Copy(usize),
-    /// A delayed message comes out before its time.
-    Early(usize),
+    /// A message is delivered before its time.
+    Early {
+        /// To whom.
+        worker: usize,
+        /// Which one.
+        msg: usize,
+    },
     /// The store will go back to this record.
     Keep,
     /// The store goes back.
@@ -92,7 +95,6 @@ impl Action {
             | Self::Sweep(_)
             | Self::Overdue(_)
             | Self::Tick
-            | Self::ComeOut(_)
             | Self::Fall(_)
             | Self::Cancel => false,
             _ => true,

@@ -36,7 +36,7 @@ impl World {
     pub(crate) fn publish_letter(&mut self, rules: &Rules, rec: &Rec, luck: Luck) -> bool {
         let (arrives, confirmed) = self.fate(rules, luck);
         if arrives {
-            self.letter = Some(rec.fence);
+            self.letter = self.letter.max(Some(rec.fence));
         }
         confirmed
     }

@@ -77,7 +77,7 @@ pub struct Rec {
     pub cancel: bool,
 }
 
-/// A message, and how far its delay is.
+/// A message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Msg {
     /// Which attempt it starts.
@@ -90,8 +90,6 @@ pub struct Msg {
     pub redrive: bool,
     /// Stands in for an acknowledged one.
     pub guard: bool,
-    /// It is on its way through the delay levels.
-    pub delayed: bool,
 }
 
 /// A transition that was made from a record.
@@ -277,14 +275,13 @@ impl Rec {
     }
 
     /// A message for the attempt that it names: as `Protocol::vehicle`.
-    pub const fn vehicle(&self, delayed: bool) -> Msg {
+    pub const fn vehicle(&self) -> Msg {
         Msg {
             attempt: self.attempt,
             fence: self.fence,
             due: self.due(),
             redrive: false,
             guard: false,
-            delayed,
         }
     }
 }

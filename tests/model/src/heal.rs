@@ -71,11 +71,13 @@ impl World {
         }
     }
 
-    /// Whether the janitor of this worker would see an orphan.
+    /// Whether the janitor of this worker would see an orphan. One that has just woken judges nobody.
     pub(crate) fn sees_orphan(&self, worker: usize) -> bool {
         let me = &self.workers[worker];
         let owner = self.rec.as_ref().and_then(Rec::owner);
-        owner.is_some_and(|owner| self.is_silent(owner) || (owner == me.id && !me.in_hand()))
+        owner.is_some_and(|owner| {
+            !self.is_silent(me.id) && (self.is_silent(owner) || (owner == me.id && !me.in_hand()))
+        })
     }
 
     /// Whether the job waits beyond its turn. Copies that are sent although a message is somewhere
@@ -92,22 +94,18 @@ impl World {
     pub(crate) fn go_on(&mut self, rules: &Rules, worker: usize, luck: Luck) {
         let next = match self.workers[worker].other {
             Loop::Idle => Loop::Idle,
-            Loop::Judged => match self.rec {
-                Some(rec) if rec.owner().is_some() => Loop::Take(rec),
-                _ => Loop::Idle,
-            },
             Loop::Take(rec) => self.take(rules, worker, &rec, luck),
             Loop::SendOn(rec) if rec.place == Place::Dead => self
                 .sent(Loop::SendOn(rec), |world| {
                     world.publish_letter(rules, &rec, luck)
                 }),
             Loop::SendOn(rec) => self.sent(Loop::SendOn(rec), |world| {
-                world.publish(rules, rec.vehicle(false), luck)
+                world.publish(rules, rec.vehicle(), luck)
             }),
             Loop::SendAgain(rec) => {
                 rules.see(Event::SentAgain);
                 self.sent(Loop::SendAgain(rec), |world| {
-                    world.publish(rules, rec.vehicle(false), luck)
+                    world.publish(rules, rec.vehicle(), luck)
                 })
             }
             Loop::Remind(run) => Loop::Reassert(run, self.rec),

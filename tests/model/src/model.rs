@@ -36,7 +36,7 @@ impl Rules {
                     Self::handler(world, worker, (at, task), actions);
                     continue;
                 }
-                Pc::Claim(_) | Pc::Recreate | Pc::Look(_) | Pc::Apply(_) => store(world),
+                Pc::Claim(_) | Pc::Recreate | Pc::Apply(_) => store(world),
                 Pc::Write(..) | Pc::WriteNew(_) => store(world),
                 Pc::Follow(_) if self.has(Bug::AckBeforeConfirm) => &[Luck::Fine],
                 Pc::Follow(_) if self.has(Bug::PublishAfterAck) => &[Luck::Fine],
@@ -66,12 +66,13 @@ impl Rules {
 
     fn worker(&self, world: &World, worker: usize, actions: &mut Vec<Action>) {
         if world.workers[worker].tasks.len() < self.hands[worker] {
-            let ready = world
-                .msgs
-                .iter()
-                .enumerate()
-                .filter(|(_, msg)| !msg.delayed);
-            actions.extend(ready.map(|(msg, _)| Action::Deliver { worker, msg }));
+            for (msg, message) in world.msgs.iter().enumerate() {
+                if message.due <= world.now {
+                    actions.push(Action::Deliver { worker, msg });
+                } else if world.left.early > 0 {
+                    actions.push(Action::Early { worker, msg });
+                }
+            }
         }
         self.tasks(world, worker, actions);
         if world.wants_to_beat(self, worker) {
@@ -89,7 +90,7 @@ impl Rules {
             }
             Loop::Take(_) => store(world),
             Loop::SendOn(_) | Loop::SendAgain(_) => broker(world),
-            Loop::Judged | Loop::Remind(_) | Loop::Reassert(..) => &[Luck::Fine],
+            Loop::Remind(_) | Loop::Reassert(..) => &[Luck::Fine],
         };
         actions.extend(lucks.iter().map(|luck| Action::Other(worker, *luck)));
     }
@@ -127,13 +128,6 @@ impl Rules {
         if later.chain([due]).any(|due| due > world.now) {
             actions.push(Action::Tick);
         }
-        for (at, msg) in world.msgs.iter().enumerate() {
-            if msg.delayed && msg.due <= world.now {
-                actions.push(Action::ComeOut(at));
-            } else if msg.delayed && world.left.early > 0 {
-                actions.push(Action::Early(at));
-            }
-        }
         actions.extend(world.may_fall().map(Action::Fall));
     }
 
@@ -148,7 +142,7 @@ impl Rules {
                 actions.push(Action::Freeze(at));
             }
             let held = worker.tasks.iter().any(|task| task.hold == Hold::Held);
-            if held && (left.cuts > 0 || world.is_silent(worker.id)) {
+            if held && left.cuts > 0 {
                 actions.push(Action::Cut(at));
             }
         }
@@ -181,14 +175,16 @@ impl Rules {
             Action::End(worker, task, how) => world.end(self, worker, task, how),
             Action::Guard(worker, task, luck) => world.guard(self, worker, task, luck),
             Action::Beat(worker) => world.beat(self, worker),
-            Action::Sweep(worker) => world.workers[worker].other = Loop::Judged,
+            Action::Sweep(worker) => {
+                let orphan = world.rec.map_or(Loop::Idle, Loop::Take);
+                world.workers[worker].other = orphan;
+            }
             Action::Overdue(worker) => {
                 let again = world.rec.map_or(Loop::Idle, Loop::SendAgain);
                 world.workers[worker].other = again;
             }
             Action::Other(worker, luck) => world.go_on(self, worker, luck),
             Action::Tick => world.now += 1,
-            Action::ComeOut(msg) => world.come_out(msg),
             Action::Fall(id) => world.silent |= 1 << id,
             Action::Cancel => world.go_on_cancelling(self),
             Action::Redrive(luck) => world.go_on_redriving(self, luck),
@@ -218,18 +214,16 @@ impl Rules {
             }
             Action::Freeze(worker) => world.freeze(worker),
             Action::Cut(worker) => {
-                if !world.is_silent(world.workers[worker].id) {
-                    world.left.cuts -= 1;
-                }
+                world.left.cuts -= 1;
                 world.cut(worker);
             }
             Action::Copy(msg) => {
                 world.left.copies -= 1;
                 world.put(world.msgs[msg]);
             }
-            Action::Early(msg) => {
+            Action::Early { worker, msg } => {
                 world.left.early -= 1;
-                world.come_out(msg);
+                world.deliver(worker, msg);
             }
             Action::Keep => world.kept = Some(world.rec),
             Action::Rollback => {
@@ -265,12 +259,6 @@ impl Rules {
 }
 
 impl World {
-    fn come_out(&mut self, msg: usize) {
-        let mut msg = self.msgs.remove(msg);
-        msg.delayed = false;
-        self.put(msg);
-    }
-
     /// An accepted job is a message, a delivery or a terminal record. Of a store that lost
     /// something: or it has ended before, or its record says that it waits or runs, for the healers
     /// to find.
@@ -307,7 +295,7 @@ impl Model for Rules {
     type Action = Action;
 
     fn init_states(&self) -> Vec<World> {
-        vec![World::new(self.budget)]
+        vec![World::new(self)]
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {

@@ -17,7 +17,7 @@ impl World {
         let rec = Rec::first(u8::from(rules.later), 0);
         self.submit = match self.submit {
             Submit::Publish(tries) => {
-                if self.publish(rules, rec.vehicle(rules.later), luck) {
+                if self.publish(rules, rec.vehicle(), luck) {
                     self.ghost.accepted = true;
                     Submit::Record
                 } else if tries + 1 < TRIES {
@@ -67,7 +67,7 @@ impl World {
                     attempt: 1,
                     due: 0,
                     redrive: true,
-                    ..rec.vehicle(false)
+                    ..rec.vehicle()
                 };
                 if self.publish(rules, msg, luck) {
                     Redrive::Published(rec)

@@ -32,7 +32,7 @@ struct Node {
 /// Explores everything that can happen by `rules`.
 pub fn explore(rules: &Rules) -> Explored {
     let hash = BuildHasherDefault::<DefaultHasher>::default();
-    let first = World::new(rules.budget);
+    let first = World::new(rules);
     let mut known = HashMap::from([(hash.hash_one(&first), 0_u32)]);
     let mut nodes = vec![Node {
         from: 0,
@@ -98,7 +98,7 @@ fn way(rules: &Rules, nodes: &[Node], mut at: usize) -> (Vec<Action>, World) {
         at = nodes[at].from as usize;
     }
     actions.reverse();
-    let first = World::new(rules.budget);
+    let first = World::new(rules);
     let world = actions
         .iter()
         .fold(first, |world, action| rules.after(&world, *action));

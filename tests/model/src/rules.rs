@@ -103,8 +103,8 @@ impl Rules {
             name,
             budget,
             later: false,
-            hands: [2, 1],
-            healers: [true, false],
+            hands: [1, 1],
+            healers: [true, true],
             bug: None,
             seen: Arc::default(),
         }

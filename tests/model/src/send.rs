@@ -20,7 +20,7 @@ impl World {
                 } else {
                     Event::PutOffEarly
                 });
-                self.publish(rules, rec.vehicle(true), luck)
+                self.publish(rules, rec.vehicle(), luck)
             }
             Pc::Bury(rec) => {
                 rules.see(Event::BuriedAgain);
@@ -72,9 +72,9 @@ impl World {
             Place::Dead => self.publish_letter(rules, rec, luck),
             Place::Queued => {
                 rules.see(Event::ReleasedAfterGuard);
-                self.publish(rules, rec.vehicle(false), luck)
+                self.publish(rules, rec.vehicle(), luck)
             }
-            _ => self.publish(rules, rec.vehicle(rec.due() > self.now), luck),
+            _ => self.publish(rules, rec.vehicle(), luck),
         }
     }
 
@@ -103,6 +103,6 @@ fn guard(task: &Task) -> Msg {
     Msg {
         due: 0,
         guard: true,
-        ..run.vehicle(true)
+        ..run.vehicle()
     }
 }

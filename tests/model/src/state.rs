@@ -1,6 +1,11 @@
 //! The whole world in one value: broker, store, workers, and the people who ask for things.
 
-use crate::compact::{Move, Msg, Rec};
+use haul_common::faults::Bug;
+
+use crate::{
+    compact::{Move, Msg, Rec},
+    rules::Rules,
+};
 
 /// The right to settle a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,8 +34,6 @@ pub enum Pc {
     Claim(u8),
     /// Create the record that was missing.
     Recreate,
-    /// Ask whether the owner in this record lives, and decide.
-    Look(Rec),
     /// Apply what was decided.
     Apply(Move),
     /// Publish a copy for later.
@@ -79,8 +82,6 @@ pub struct Task {
 pub enum Loop {
     /// Nothing.
     Idle,
-    /// The janitor saw an orphan: read its record.
-    Judged,
     /// The janitor takes this orphan.
     Take(Rec),
     /// It sends on what it took.
@@ -152,7 +153,7 @@ pub struct Budget {
     pub confirms: u8,
     /// The store carries a call out, and its answer is lost.
     pub answers: u8,
-    /// A delayed message comes before its time.
+    /// A message comes before its time.
     pub early: u8,
     /// The store goes back to an earlier record.
     pub rollbacks: u8,
@@ -198,7 +199,7 @@ pub struct World {
     pub kept: Option<Option<Rec>>,
     /// Ids of workers that it takes for dead, by bit.
     pub silent: u16,
-    /// Messages that nobody holds, sorted.
+    /// Messages that nobody holds, sorted. Each may come at any time that is not before its own.
     pub msgs: Vec<Msg>,
     /// The fence of the newest dead letter.
     pub letter: Option<u8>,
@@ -237,7 +238,7 @@ pub struct Ghost {
 
 impl World {
     /// Nothing has happened.
-    pub fn new(budget: Budget) -> Self {
+    pub fn new(rules: &Rules) -> Self {
         let worker = |id| Worker {
             id,
             doubted: false,
@@ -252,11 +253,11 @@ impl World {
             silent: 0,
             msgs: Vec::new(),
             letter: None,
-            workers: [worker(0), worker(1)],
+            workers: [worker(0), worker(u8::from(!rules.has(Bug::WorkerIdReused)))],
             submit: Submit::Publish(0),
             cancel: Cancel::Idle,
             redrive: Redrive::Idle,
-            left: budget,
+            left: rules.budget,
             ghost: Ghost::default(),
         }
     }

@@ -15,7 +15,7 @@ impl World {
     pub(crate) fn step(&mut self, rules: &Rules, worker: usize, task: usize, luck: Luck) {
         let mut task = self.workers[worker].tasks.remove(task);
         let more = match task.pc {
-            Pc::Claim(_) | Pc::Recreate | Pc::Look(_) | Pc::Apply(_) => {
+            Pc::Claim(_) | Pc::Recreate | Pc::Apply(_) => {
                 self.receive(rules, worker, &mut task);
                 if luck == Luck::Unheard {
                     // Whatever failed: the delivery is received again, from the start.
@@ -30,9 +30,22 @@ impl World {
             }
             _ => self.send(rules, &mut task, luck),
         };
-        if more {
+        if !more {
+            return;
+        }
+        let settles = matches!(task.pc, Pc::Ack | Pc::Release | Pc::Settle(_));
+        if settles && !self.may_be_cut() {
+            // Nobody can tell whether a delivery is settled at once or later.
+            self.send(rules, &mut task, Luck::Fine);
+        } else {
             self.keep(worker, task);
         }
+    }
+
+    /// Whether deliveries may still come back by themselves.
+    const fn may_be_cut(&self) -> bool {
+        let left = &self.left;
+        left.crashes > 0 || left.cuts > 0 || left.pauses > 0 || self.silent != 0
     }
 
     fn receive(&mut self, rules: &Rules, worker: usize, task: &mut Task) {
@@ -41,12 +54,10 @@ impl World {
             Pc::Claim(attempt) => match self.claim(rules, attempt, me) {
                 Claimed::Granted(running) => self.begin(rules, running, task),
                 Claimed::Missing => Pc::Recreate,
-                // Only of somebody else the store must be asked whether he lives.
-                Claimed::Held(rec) if rec.owner().is_some_and(|owner| owner != me) => Pc::Look(rec),
-                Claimed::Held(rec) if rec.owner().is_some() && !self.workers[worker].in_hand() => {
-                    self.decide(rules, &rec, &task.msg, Owner::MeUnaware)
+                Claimed::Held(rec) => {
+                    let owner = self.owner(worker, &rec);
+                    self.decide(rules, &rec, &task.msg, owner)
                 }
-                Claimed::Held(rec) => self.decide(rules, &rec, &task.msg, Owner::Alive),
             },
             Pc::Recreate => {
                 if self.create(task.msg.recreated(self.now), false) {
@@ -54,21 +65,22 @@ impl World {
                 }
                 Pc::Claim(task.msg.attempt)
             }
-            Pc::Look(rec) => {
-                let silent = rec.owner().is_some_and(|owner| self.is_silent(owner));
-                let owner = if silent {
-                    Owner::Vanished
-                } else {
-                    Owner::Alive
-                };
-                self.decide(rules, &rec, &task.msg, owner)
-            }
             Pc::Apply(step) => {
                 self.apply_arrival(rules, &step, &task.msg);
                 Pc::Claim(step.to.attempt)
             }
             other => other,
         };
+    }
+
+    /// `Protocol::owner`. Asks the store a second time, right after the claim.
+    fn owner(&self, worker: usize, rec: &Rec) -> Owner {
+        let me = &self.workers[worker];
+        match rec.owner() {
+            Some(owner) if owner == me.id && !me.in_hand() => Owner::MeUnaware,
+            Some(owner) if owner != me.id && self.is_silent(owner) => Owner::Vanished,
+            _ => Owner::Alive,
+        }
     }
 
     fn begin(&self, rules: &Rules, running: Rec, task: &mut Task) -> Pc {
