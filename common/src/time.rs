@@ -55,7 +55,8 @@ impl std::ops::Sub<Duration> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_millisecond(self.0) {
+        let since = jiff::SignedDuration::from_millis(self.0);
+        match jiff::Timestamp::from_duration(since) {
             Ok(at) => write!(f, "{at:.3}"),
             // Beyond what can be written: as late as can be, so that it can be read again.
             Err(_) => write!(f, "{:.3}", jiff::Timestamp::MAX),
@@ -97,7 +98,11 @@ impl FromStr for Timestamp {
 pub fn parse_duration(text: &str) -> Result<Duration, TimeError> {
     let wrong = || TimeError::Duration(clip(text));
     if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).map_err(|_| wrong());
+        let wait = Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?;
+        // Longer than this cannot be written.
+        return jiff::SignedDuration::try_from(wait)
+            .map(|_| wait)
+            .map_err(|_| wrong());
     }
     let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     Duration::try_from(signed).map_err(|_| wrong())
@@ -125,6 +130,8 @@ mod tests {
         let at: Timestamp = "2027-01-31T10:30:00.250+01:00".parse().unwrap();
         assert_eq!(at.to_string(), "2027-01-31T09:30:00.250Z");
         assert_eq!(at.to_string().parse::<Timestamp>().unwrap(), at);
+        let last: Timestamp = "9999-12-30T22:00:00.250Z".parse().unwrap();
+        assert_eq!(last.to_string(), "9999-12-30T22:00:00.250Z");
     }
 
     #[test]
@@ -132,7 +139,15 @@ mod tests {
         assert_eq!(parse_duration("250ms").unwrap(), Duration::from_millis(250));
         assert_eq!(parse_duration("1h30m").unwrap(), Duration::from_secs(5400));
         assert_eq!(parse_duration("1.5").unwrap(), Duration::from_millis(1500));
-        for wrong in ["", "soon", "-5s", "5 parsecs", "NaN", "inf"] {
+        for wrong in [
+            "",
+            "soon",
+            "-5s",
+            "5 parsecs",
+            "NaN",
+            "inf",
+            "9223372036854775808",
+        ] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,9 +1,9 @@
 //! AMQP 0-9-1 by hand, as far as publishing goes: it sends what no client library would.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, BufStream},
     net::TcpStream,
     time::timeout,
 };
@@ -87,21 +87,29 @@ impl Properties {
     }
 }
 
+/// Confirms that are waited for before more is published.
+const OPEN_MAX: usize = 256;
+
 /// A connection with one channel, which only publishes.
 #[derive(Debug)]
 pub struct Raw {
-    stream: TcpStream,
-    confirmed: u64,
+    stream: BufStream<TcpStream>,
+    published: u64,
+    open: BTreeSet<u64>,
 }
 
 impl Raw {
     /// Connects as guest to the broker at `address`, with confirms.
+    ///
+    /// # Panics
+    /// When the broker refuses.
     pub async fn connect(address: &str) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let mut raw = Self {
-            stream,
-            confirmed: 0,
+            stream: BufStream::new(stream),
+            published: 0,
+            open: BTreeSet::new(),
         };
         raw.stream.write_all(b"AMQP\0\0\x09\x01").await.unwrap();
         raw.expect(10, 10).await;
@@ -111,8 +119,8 @@ impl Raw {
         raw.expect(10, 30).await;
         // Up to 2047 channels, frames of 128 KiB, no heartbeat.
         raw.method(0, 10, 31, &[0x07, 0xff, 0, 2, 0, 0, 0, 0]).await;
-        raw.method(0, 10, 40, &[&short(b"/")[..], &[0, 0]].concat())
-            .await;
+        let open = [&short(b"/")[..], &[0, 0]].concat();
+        raw.method(0, 10, 40, &open).await;
         raw.expect(10, 41).await;
         raw.method(1, 20, 10, &[0]).await;
         raw.expect(20, 11).await;
@@ -124,8 +132,9 @@ impl Raw {
     async fn frame(&mut self, kind: u8, channel: u16, payload: &[u8]) {
         let size = u32::try_from(payload.len()).unwrap();
         let head = [&[kind][..], &channel.to_be_bytes(), &size.to_be_bytes()].concat();
-        let frame = [&head[..], payload, &[0xce]].concat();
-        self.stream.write_all(&frame).await.unwrap();
+        for part in [&head[..], payload, &[0xce]] {
+            self.stream.write_all(part).await.unwrap();
+        }
     }
 
     async fn method(&mut self, channel: u16, class: u16, method: u16, args: &[u8]) {
@@ -135,6 +144,7 @@ impl Raw {
 
     /// The next method frame's class, method and arguments.
     async fn answer(&mut self) -> (u16, u16, Vec<u8>) {
+        self.stream.flush().await.unwrap();
         loop {
             let mut head = [0; 7];
             let read = timeout(ANSWER, self.stream.read_exact(&mut head));
@@ -149,13 +159,14 @@ impl Raw {
         }
     }
 
-    async fn expect(&mut self, class: u16, method: u16) {
+    async fn expect(&mut self, class: u16, method: u16) -> Vec<u8> {
         let (c, m, args) = self.answer().await;
         let said = String::from_utf8_lossy(&args);
         assert_eq!((c, m), (class, method), "the broker said {said:?}");
+        args
     }
 
-    /// Publishes, and waits until the broker has it.
+    /// Publishes. Whether the broker has it, [`Raw::confirmed`] tells.
     pub async fn publish(&mut self, exchange: &str, key: &[u8], properties: &[u8], body: &[u8]) {
         let to = [&[0, 0][..], &short(exchange.as_bytes()), &short(key), &[0]].concat();
         self.method(1, 60, 40, &to).await;
@@ -165,12 +176,32 @@ impl Raw {
         for part in body.chunks(BODY_AT_ONCE) {
             self.frame(3, 1, part).await;
         }
-        self.expect(60, 80).await;
-        self.confirmed += 1;
+        self.published += 1;
+        self.open.insert(self.published);
+        if self.open.len() >= OPEN_MAX {
+            self.wait(OPEN_MAX / 2).await;
+        }
     }
 
-    /// How many messages the broker confirmed.
-    pub const fn confirmed(&self) -> u64 {
-        self.confirmed
+    /// Waits until the broker has all that was published.
+    pub async fn confirmed(&mut self) {
+        self.wait(0).await;
+    }
+
+    async fn wait(&mut self, left: usize) {
+        while self.open.len() > left {
+            let ack = self.expect(60, 80).await;
+            let tag = u64::from_be_bytes(ack[..8].try_into().unwrap());
+            if ack[8] & 1 == 1 {
+                self.open = self.open.split_off(&(tag + 1));
+            } else {
+                self.open.remove(&tag);
+            }
+        }
+    }
+
+    /// Sends what is still in memory.
+    pub async fn flush(&mut self) {
+        self.stream.flush().await.unwrap();
     }
 }

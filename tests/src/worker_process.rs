@@ -197,10 +197,11 @@ pub struct WorkerProcess {
     said: Arc<Mutex<Vec<String>>>,
 }
 
-/// The program, beside the folder of the test that runs.
+/// The program, beside the program that runs, or beside the folder of the test that runs.
 fn program() -> PathBuf {
     let own = std::env::current_exe().unwrap();
-    own.ancestors().nth(2).unwrap().join("test-worker")
+    let mut places = own.ancestors().skip(1).map(|dir| dir.join("test-worker"));
+    places.find(|place| place.exists()).unwrap()
 }
 
 fn command(site: &Site) -> Command {
@@ -312,6 +313,16 @@ impl WorkerProcess {
         self.signal(Signal::SIGTERM);
     }
 
+    /// Whether it goes on.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// The most memory that it ever had.
+    pub fn peak_memory_kib(&self) -> u64 {
+        peak_memory_kib(&self.child.id().to_string())
+    }
+
     /// Waits for its end.
     ///
     /// # Panics
@@ -326,6 +337,14 @@ impl WorkerProcess {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// The most memory that a process (`self`, or a number) ever had.
+pub fn peak_memory_kib(process: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    number.unwrap().parse().unwrap()
 }
 
 impl Drop for WorkerProcess {

@@ -1,6 +1,9 @@
 //! A little of what the command `fuzz` does, with a seed of its own every time.
 
-use haul_tests::fuzz::{Plan, peak_memory_kib, run, targets};
+use haul_tests::{
+    fuzz::{Plan, run, targets},
+    worker_process::peak_memory_kib,
+};
 
 #[test]
 fn no_input_makes_a_decoder_fail() {
@@ -27,6 +30,6 @@ fn no_input_makes_a_decoder_fail() {
             "{name}, seed {seed}: nothing was refused"
         );
     }
-    let peak = peak_memory_kib() / 1024;
+    let peak = peak_memory_kib("self") / 1024;
     assert!(peak < 256, "{peak} MiB");
 }

@@ -127,6 +127,12 @@ impl JobId {
     pub fn new() -> Self {
         Self(Arc::from(uuid::Uuid::now_v7().to_string()))
     }
+
+    /// The id that stands for a hash.
+    pub(crate) fn of_hash(hash: &[u8]) -> Self {
+        let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(Arc::from(format!("h-{digits}")))
+    }
 }
 
 impl Default for JobId {

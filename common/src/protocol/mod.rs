@@ -7,6 +7,7 @@
 //! The unacknowledged delivery is the outbox: whoever crashes between two of these calls leaves a
 //! message behind whose next arrival does the rest.
 
+mod bury;
 mod control;
 mod finish;
 mod receive;

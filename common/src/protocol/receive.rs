@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::{Protocol, ProtocolError};
 use crate::{
     faults::{self, Bug},
-    job::{Envelope, JobId, Reason, Record, Spec, State, StateKind, WorkerId},
+    job::{Envelope, JobId, Record, Spec, State, StateKind, WorkerId},
     life::{Arrival, Life, Owner, Step, arrive},
-    ports::{Applied, Claim, Claimed, Created, Delivery, Publication, Route, Verdict},
+    ports::{Claim, Claimed, Delivery, Publication, Route, Verdict},
     time::Timestamp,
-    wire::{self, Malformed},
+    wire,
 };
 
 /// An attempt that is ours to run.
@@ -55,7 +55,7 @@ impl Protocol {
         }
         let (queue, lane) = (&delivery.origin.0, delivery.origin.1);
         match wire::decode(&delivery.message, (queue, lane), self.backend.store.now()) {
-            Err(error) => self.bury_malformed(delivery, &error).await,
+            Err(error) => self.bury_malformed(delivery, &error, false).await,
             Ok(envelope) => {
                 let dropped = delivery.redelivered;
                 self.start(envelope, dropped, worker, &runs_here).await
@@ -70,6 +70,10 @@ impl Protocol {
         let mut message = delivery.message.clone();
         message.head.message_id = Some(id.to_string());
         let (queue, lane) = delivery.origin.clone();
+        // Published again, it would come without what AMQP or we cannot carry, and look sound.
+        if let Err(error) = wire::decode(&message, (&queue, lane), self.backend.store.now()) {
+            return self.bury_malformed(delivery, &error, false).await;
+        }
         self.publish(
             &id,
             Publication {
@@ -136,14 +140,14 @@ impl Protocol {
                 }
                 Arrival::Ended => return self.drop_ended(&record).await,
                 Arrival::PutOff(delay) => return self.put_off(&record, delay).await,
-                Arrival::Conflict => return self.bury_conflict(&envelope).await,
+                Arrival::Conflict => return self.bury_conflict(envelope).await,
             }
         }
         self.put_off(&self.recreated(&envelope), Duration::from_secs(1))
             .await
     }
 
-    fn recreated(&self, envelope: &Envelope) -> Record {
+    pub(super) fn recreated(&self, envelope: &Envelope) -> Record {
         let now = self.backend.store.now();
         let mut life = match envelope.due {
             Some(due) if due > now => Life::scheduled(due),
@@ -205,100 +209,6 @@ impl Protocol {
         };
         self.publish(&id, Publication { message, route }).await?;
         Ok(Receipt::Settle(Verdict::Ack))
-    }
-
-    /// Kept as a dead letter: the record of its id belongs to the other job.
-    async fn bury_conflict(&self, envelope: &Envelope) -> Result<Receipt, ProtocolError> {
-        let spec = &envelope.spec;
-        let error = "another job, with another task or other arguments, has this id".to_owned();
-        tracing::warn!(job = %spec.id, "{error}; its message is kept as a dead letter");
-        let life = Life::stillborn(Reason::Rejected, error, self.backend.store.now());
-        self.publish(&spec.id, Self::dead_letter(spec, &life))
-            .await?;
-        Ok(Receipt::Settle(Verdict::Ack))
-    }
-
-    /// Keeps what cannot be read as a dead job, with its reason and its bytes.
-    async fn bury_malformed(
-        &self,
-        delivery: &Delivery,
-        error: &Malformed,
-    ) -> Result<Receipt, ProtocolError> {
-        let (queue, lane) = (&delivery.origin.0, delivery.origin.1);
-        let spec = wire::salvage(&delivery.message, (queue, lane));
-        let now = self.backend.store.now();
-        let life = Life::stillborn(Reason::Malformed, error.to_string(), now);
-        let mut record = Record::new(spec, life, now);
-        let kept = delivery.message.body.len().min(crate::job::BODY_BYTES_MAX);
-        record.raw = Some(delivery.message.body[..kept].to_vec());
-        if self.backend.store.create(vec![record.clone()]).await? == [Created::Conflict] {
-            record.spec.id = JobId::new();
-            self.backend.store.create(vec![record.clone()]).await?;
-        }
-        tracing::warn!(job = %record.spec.id, %queue, %error, "a malformed message is kept as dead");
-        let message = wire::dead(delivery.message.clone(), &record.spec, &record.life);
-        let letter = Publication {
-            message,
-            route: Route::Dead(queue.clone()),
-        };
-        self.publish(&record.spec.id, letter).await?;
-        Ok(Receipt::Settle(Verdict::Ack))
-    }
-
-    /// Buries a message that no queue wanted, or that the broker gave up on.
-    ///
-    /// # Errors
-    /// When a backend is away.
-    pub async fn bury_lost(&self, delivery: &Delivery) -> Result<Verdict, ProtocolError> {
-        let (queue, lane) = (&delivery.origin.0, delivery.origin.1);
-        let now = self.backend.store.now();
-        let envelope = match wire::decode(&delivery.message, (queue, lane), now) {
-            Ok(envelope) => envelope,
-            Err(error) => {
-                self.bury_malformed(delivery, &error).await?;
-                return Ok(Verdict::Ack);
-            }
-        };
-        let (reason, error) = match &delivery.given_up {
-            Some(why) => (
-                Reason::Crashed,
-                format!("the broker gave up on its message: {why}"),
-            ),
-            None => (
-                Reason::Rejected,
-                format!("no queue `{queue}` was there for it; start a worker for it, then retry"),
-            ),
-        };
-        let record = self.recreated(&envelope);
-        self.backend.store.create(vec![record.clone()]).await?;
-        let record = self
-            .backend
-            .store
-            .find(&record.spec.id)
-            .await?
-            .unwrap_or(record);
-        // A job that runs needs no message of its own any more.
-        let Ok(step) = record.life.give_up(reason, error, now) else {
-            // Ended by an earlier try, perhaps, that did not come to publish. Not for what had no
-            // queue: its letter has none either, and comes here again.
-            if record.life.state.kind().is_terminal() && delivery.given_up.is_some() {
-                self.publish_what_follows(&record.spec, &record.life)
-                    .await?;
-            }
-            return Ok(Verdict::Ack);
-        };
-        let life = step.life.clone();
-        let applied = self
-            .backend
-            .store
-            .apply(Self::change(&record, step))
-            .await?;
-        if matches!(applied, Applied::Done) {
-            tracing::warn!(job = %record.spec.id, %queue, %reason, "a lost message is kept as dead");
-            self.publish(&record.spec.id, Self::dead_letter(&record.spec, &life))
-                .await?;
-        }
-        Ok(Verdict::Ack)
     }
 }
 

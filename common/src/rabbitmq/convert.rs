@@ -5,6 +5,7 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
+use super::wash::SUB;
 use crate::{
     job::{HeaderValue, Lane, QueueName},
     ports::{Delivery, Settlement, Source},
@@ -145,10 +146,18 @@ pub(super) fn head(properties: &BasicProperties) -> Head {
         content_type: own(properties.content_type()),
         ..Head::default()
     };
+    if head.reply_to.as_deref().is_some_and(is_washed) {
+        head.refused_headers.push("reply_to".to_owned());
+    }
     if let Some(table) = properties.headers() {
         take_headers(&mut head, table);
     }
     head
+}
+
+/// Bytes that are no text were replaced in it. Names check themselves.
+fn is_washed(text: &str) -> bool {
+    text.bytes().any(|byte| byte == SUB)
 }
 
 fn take_headers(head: &mut Head, table: &FieldTable) {
@@ -158,7 +167,9 @@ fn take_headers(head: &mut Head, table: &FieldTable) {
         if is_brokers(name) {
             continue;
         }
-        let fits = name.len() <= HEADER_NAME_BYTES_MAX && head.headers.len() < HEADERS_MAX;
+        let fits = name.len() <= HEADER_NAME_BYTES_MAX
+            && head.headers.len() < HEADERS_MAX
+            && !is_washed(name);
         let taken = header_value(value).filter(|value| {
             bytes += text_of(value).map_or(0, str::len);
             fits && bytes <= HEADER_TEXT_BYTES_MAX

@@ -27,3 +27,8 @@ pub fn address(url: &str) -> Result<String, String> {
         .map(|address| address.to_string())
         .map_err(|error| error.to_string())
 }
+
+/// Washes the payload of a header's frame, as what comes from the broker is.
+pub fn wash(payload: &mut [u8]) {
+    super::wash::wash(super::wash::HEADER, payload);
+}

@@ -12,7 +12,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{ANSWER, address::Address, errors};
+use super::{
+    ANSWER,
+    address::Address,
+    errors,
+    sieve::{self, Sieve},
+};
 use crate::ports::BrokerError;
 
 /// How long connecting may take, handshake and all: a peer that accepts and says nothing would
@@ -179,22 +184,23 @@ impl Link {
 }
 
 async fn connect(address: &Address, properties: ConnectionProperties) -> lapin::Result<Connection> {
-    let runtime = lapin::runtime::default_runtime()?;
+    let tokio = lapin::runtime::default_runtime()?;
     let tls = address.tls();
     Connection::connector(
         address.uri(),
-        runtime,
-        async move |uri: AMQPUri, runtime| {
+        sieve::runtime(),
+        async move |uri: AMQPUri, _| {
             let authority = uri.authority;
-            let addresses = runtime.to_socket_addrs((authority.host.clone(), authority.port));
-            let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
-            Ok(match &tls {
+            let addresses = tokio.to_socket_addrs((authority.host.clone(), authority.port));
+            let stream = AsyncTcpStream::connect(&tokio, addresses).await?;
+            let stream = match &tls {
                 Some(config) => {
                     let connector = Arc::clone(config).into();
                     stream.into_rustls(&connector, &authority.host).await?
                 }
                 None => stream,
-            })
+            };
+            Ok(AsyncTcpStream::Plain(Sieve::new(stream)))
         },
         properties,
     )

@@ -3,7 +3,8 @@
 //! Read in this order: [`topology`] (what is on the broker), [`link`] (one connection, dropped whole
 //! and rebuilt), [`publisher`] (one task owns the confirm channel, [`window`] decides what the
 //! answers mean), [`consumer`] (one task and one channel for each consumer, [`settle`] groups its
-//! acknowledgements), [`convert`] (messages), [`facts`] (looking).
+//! acknowledgements), [`sieve`] (makes
+//! harmless what would end the connection), [`convert`] (messages), [`facts`] (looking).
 //!
 //! What must stay true:
 //! * Two connections: a broker out of memory stops reading from those that publish, and that must
@@ -23,9 +24,11 @@ mod link;
 mod plan;
 mod publisher;
 mod settle;
+mod sieve;
 #[cfg(test)]
 mod tests;
 mod topology;
+mod wash;
 mod window;
 
 use std::{fmt, sync::Arc, time::Duration};

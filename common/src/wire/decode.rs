@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, str::FromStr, time::Duration};
 use super::{Message, header as h};
 use crate::{
     job::{
-        BODY_BYTES_MAX, Envelope, Fence, HeaderValue, JobId, Json, Lane, QueueName, Spec, Tag,
-        TaskName,
+        BODY_BYTES_MAX, Envelope, Fence, HeaderValue, JobId, Json, Lane, MAX_ATTEMPTS_MAX,
+        QueueName, Spec, Tag, TaskName,
     },
     time::Timestamp,
 };
@@ -30,6 +30,11 @@ pub(super) const KNOWN: &[&str] = &[
     h::QUEUE,
     h::LANE,
 ];
+/// Largest fence that is believed: far in the future, being a clock in µs, and far below where the
+/// numbers of the store's scripts lose their last digit.
+const FENCE_MAX: u64 = 1 << 52;
+/// Stores count in milliseconds.
+const RETENTION_MAX: Duration = Duration::from_millis(i64::MAX.unsigned_abs());
 /// Deepest nesting of arguments, as `serde_json` has it.
 const JSON_DEPTH_MAX: usize = 128;
 
@@ -66,7 +71,7 @@ pub fn decode(
     if let Some(header) = head.refused_headers.first() {
         return Err(wrong(
             "headers",
-            format!("`{header}` is not a scalar, too large, or one too many"),
+            format!("`{header}` is not a scalar or not UTF-8, too large, or one too many"),
         ));
     }
     let args = args(&message.body)?;
@@ -83,18 +88,13 @@ pub fn decode(
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     spec.validate().map_err(|error| wrong("job", error))?;
-    let attempt = headers.number(h::ATTEMPT)?.unwrap_or(1);
-    let attempt = u32::try_from(attempt).map_err(|_| wrong(h::ATTEMPT, "not a small number"))?;
-    if attempt == 0 {
-        return Err(wrong(h::ATTEMPT, "attempts count from 1"));
-    }
     Ok(Envelope {
         due: headers.due(now)?,
-        fence: Fence(headers.number(h::FENCE)?.unwrap_or(0)),
+        fence: headers.fence()?,
         redrive: headers.0.get(h::REDRIVE) == Some(&HeaderValue::Bool(true)),
         guard: headers.0.get(h::GUARD) == Some(&HeaderValue::Bool(true)),
+        attempt: headers.attempt()?,
         spec,
-        attempt,
     })
 }
 
@@ -186,6 +186,9 @@ impl Headers<'_> {
         }
         spec.timeout = self.number(h::TIMEOUT_MS)?.map(Duration::from_millis);
         spec.retention = self.number(h::RETENTION_S)?.map(Duration::from_secs);
+        if spec.retention > Some(RETENTION_MAX) {
+            return Err(wrong(h::RETENTION_S, "is longer than time lasts"));
+        }
         spec.deadline = self.time(h::DEADLINE)?;
         if let Some(list) = self.text(h::TAGS)? {
             let words = list
@@ -197,6 +200,23 @@ impl Headers<'_> {
                 .collect::<Result<_, _>>()?;
         }
         Ok(())
+    }
+
+    /// One that a job may come to.
+    fn attempt(&self) -> Result<u32, Malformed> {
+        let attempt = self.number(h::ATTEMPT)?.unwrap_or(1);
+        let small = u32::try_from(attempt).ok();
+        small
+            .filter(|attempt| (1..=MAX_ATTEMPTS_MAX).contains(attempt))
+            .ok_or_else(|| wrong(h::ATTEMPT, format!("must be 1 to {MAX_ATTEMPTS_MAX}")))
+    }
+
+    fn fence(&self) -> Result<Fence, Malformed> {
+        let fence = self.number(h::FENCE)?.unwrap_or(0);
+        if fence > FENCE_MAX {
+            return Err(wrong(h::FENCE, "it is no fence of ours"));
+        }
+        Ok(Fence(fence))
     }
 
     fn due(&self, now: Timestamp) -> Result<Option<Timestamp>, Malformed> {
@@ -216,6 +236,8 @@ impl Headers<'_> {
             Some(HeaderValue::Text(text)) => text.parse().ok(),
             Some(_) => None,
         };
+        // Larger ones cannot be sent on.
+        let number = number.filter(|number| i64::try_from(*number).is_ok());
         number
             .map(Some)
             .ok_or_else(|| wrong(name, "must be a whole number that is not negative"))

@@ -7,7 +7,10 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
-use haul_tests::fuzz::{Plan, Target, peak_memory_kib, replay, run, targets};
+use haul_tests::{
+    fuzz::{Plan, Target, replay, run, targets},
+    worker_process::peak_memory_kib,
+};
 
 const USAGE: &str = "fuzz [--inputs N] [--seed N] [--target NAME] [--threads N] [--replay FILE]";
 
@@ -73,7 +76,7 @@ fn fuzz(all: &[Target], plan: &Plan) -> ExitCode {
     }
     println!(
         "{inputs} inputs, {failed} failures, {} MiB at most",
-        peak_memory_kib() / 1024
+        peak_memory_kib("self") / 1024
     );
     ExitCode::from(u8::from(failed > 0))
 }

@@ -1,6 +1,6 @@
 //! The file of the embedded pair, damaged anywhere.
 
-use std::{fs, sync::OnceLock, time::Duration};
+use std::{fs, path::Path, sync::OnceLock, time::Duration};
 
 use haul_common::{
     filter::Filter,
@@ -88,16 +88,18 @@ fn open(input: &[u8]) -> Verdict {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("haul.db");
     fs::write(&path, input).unwrap();
-    let looked = runtime().block_on(timeout(LIMIT, async {
-        let db = Sqlite::open(&path).await?;
-        let looked = look(&db).await;
-        Broker::close(&*db).await;
-        looked
-    }));
+    let looked = runtime().block_on(async { timeout(LIMIT, look_into(&path)).await });
     match looked.expect("an answer in time") {
         Ok(()) => Verdict::Accepted,
         Err(error) => refused(&error),
     }
+}
+
+async fn look_into(path: &Path) -> Result<(), StoreError> {
+    let db = Sqlite::open(path).await?;
+    let looked = look(&db).await;
+    Broker::close(&*db).await;
+    looked
 }
 
 /// Asks everything that commands and workers ask. The first error is the answer.

@@ -11,7 +11,7 @@ mod replies;
 mod run;
 mod texts;
 
-pub use run::{Failure, Plan, Report, peak_memory_kib, replay, run};
+pub use run::{Failure, Plan, Report, replay, run};
 
 use self::mutate::Source;
 

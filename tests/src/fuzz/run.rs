@@ -153,11 +153,3 @@ fn note(target: &Target, plan: &Plan, number: u64, input: &[u8]) -> PathBuf {
 pub fn replay(target: &Target, path: &Path) -> Verdict {
     (target.read)(&fs::read(path).unwrap())
 }
-
-/// The most memory that this process ever used.
-pub fn peak_memory_kib() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let number = line.and_then(|line| line.split_whitespace().nth(1));
-    number.unwrap().parse().unwrap()
-}
