@@ -76,8 +76,9 @@ pub enum ConnectError {
     Store(#[from] StoreError),
 }
 
-const BROKER_URLS: &str = "amqp://HOST/VHOST, amqps://HOST/VHOST or sqlite:PATH";
-const STORE_URLS: &str = "redis://HOST/DB, rediss://HOST/DB or sqlite:PATH";
+const BROKER_URLS: &str = "amqp://HOST[,HOST…]/VHOST, amqps://… or sqlite:PATH";
+const STORE_URLS: &str =
+    "redis://HOST/DB, rediss://HOST/DB, redis+sentinel://HOST[,HOST…]/NAME/DB or sqlite:PATH";
 
 impl Backend {
     /// Connects both.
@@ -123,7 +124,10 @@ impl Backend {
     ) -> Result<Arc<dyn Broker>, ConnectError> {
         match file {
             Some(path) => Ok(Sqlite::open(Path::new(path)).await?),
-            None if is_amqp(url) => Ok(RabbitMq::connect(url, namespace).await?),
+            None if is_amqp(url) => {
+                // Boxed here, both: they nest deeper than the compiler likes to look.
+                Ok(Box::pin(RabbitMq::connect(url, namespace)).await?)
+            }
             None => Err(unknown("broker", url, BROKER_URLS)),
         }
     }
@@ -135,8 +139,8 @@ impl Backend {
     ) -> Result<Arc<dyn Store>, ConnectError> {
         match file {
             Some(path) => Ok(Sqlite::open(Path::new(path)).await?),
-            None if url.starts_with("redis://") || url.starts_with("rediss://") => {
-                Ok(RedisStore::connect(url, namespace.clone()).await?)
+            None if url.starts_with("redis") => {
+                Ok(Box::pin(RedisStore::connect(url, namespace.clone())).await?)
             }
             None => Err(unknown("store", url, STORE_URLS)),
         }

@@ -7,6 +7,7 @@
 pub mod connect;
 pub mod faults;
 pub mod filter;
+mod hosts;
 pub mod job;
 pub mod life;
 pub mod ports;

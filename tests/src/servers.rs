@@ -40,6 +40,16 @@ impl Server {
         Self::new("redis", settings)
     }
 
+    /// A meeting place for nodes of a RabbitMQ cluster; they take it as `epmd=PORT`.
+    pub fn epmd() -> Self {
+        Self::new("epmd", &[])
+    }
+
+    /// A Sentinel that watches the Redis of `primary=PORT`, as `main`.
+    pub fn sentinel(primary: &str) -> Self {
+        Self::new("sentinel", &[primary])
+    }
+
     fn new(kind: &'static str, settings: &[&str]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         // Below the folder of `tests/run`, which also ends what a killed test left running.
@@ -61,6 +71,16 @@ impl Server {
         };
         server.start();
         server
+    }
+
+    /// Its port.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The name of a RabbitMQ as a node of a cluster.
+    pub fn node(&self) -> String {
+        format!("haul-test-{}@localhost", self.port)
     }
 
     /// Its address.

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, uri::AMQPUri};
+use rustls::ClientConfig;
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
@@ -143,11 +144,20 @@ impl Link {
         let name = format!("haul {} {}", self.purpose, std::process::id());
         // Neither recovery nor retries of the library's own.
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        match timeout(CONNECT, connect(&self.address, properties)).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(errors::of_connecting(&self.address, &error)),
-            Err(_) => Err(errors::overdue(&self.address, "the connection")),
+        // Another host first each time: so all nodes of a cluster share the work, and one that is
+        // away holds nobody up for long.
+        let uris = self.address.uris();
+        let first = fastrand::usize(0..uris.len());
+        let mut outcome = Err(errors::overdue(&self.address, "the connection"));
+        for uri in uris[first..].iter().chain(&uris[..first]) {
+            let connecting = connect(uri.clone(), self.address.tls(), properties.clone());
+            outcome = match timeout(CONNECT, connecting).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => Err(errors::of_connecting(&self.address, &error)),
+                Err(_) => Err(errors::overdue(&self.address, "the connection")),
+            };
         }
+        outcome
     }
 
     /// A new channel, and the connection it is on.
@@ -183,11 +193,14 @@ impl Link {
     }
 }
 
-async fn connect(address: &Address, properties: ConnectionProperties) -> lapin::Result<Connection> {
+async fn connect(
+    uri: AMQPUri,
+    tls: Option<Arc<ClientConfig>>,
+    properties: ConnectionProperties,
+) -> lapin::Result<Connection> {
     let tokio = lapin::runtime::default_runtime()?;
-    let tls = address.tls();
     Connection::connector(
-        address.uri(),
+        uri,
         sieve::runtime(),
         async move |uri: AMQPUri, _| {
             let authority = uri.authority;

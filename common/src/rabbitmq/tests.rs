@@ -298,12 +298,14 @@ mod addresses {
     #[test]
     fn defaults_are_ours() {
         let address = Address::parse("amqp://127.0.0.1/").unwrap();
-        assert_eq!(address.uri().query.heartbeat, Some(10));
-        assert_eq!(address.uri().vhost, "/");
+        assert_eq!(address.uris()[0].query.heartbeat, Some(10));
+        assert_eq!(address.uris()[0].vhost, "/");
         assert!(address.is_loopback() && address.is_guest() && !address.is_encrypted());
+        let address = Address::parse("amqp://me:x@a:1,b/v").unwrap();
+        assert_eq!(address.to_string(), "amqp://a:1,b:5672/v");
         let address = Address::parse("amqp://[::1]:5673/%2f?heartbeat=3").unwrap();
         assert_eq!(address.host_and_port(), ("::1", 5673));
-        assert_eq!(address.uri().query.heartbeat, Some(3));
+        assert_eq!(address.uris()[0].query.heartbeat, Some(3));
     }
 }
 

@@ -8,7 +8,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ::redis::{Pipeline, Value, aio::ConnectionLike};
-use deadpool_redis::Connection;
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -18,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     fault,
     link::Link,
+    pool::Connection,
     scripts::{Call, Lua},
 };
 use crate::ports::StoreError;

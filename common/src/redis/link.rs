@@ -10,27 +10,28 @@ use std::{
 };
 
 use ::redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, Pipeline,
-    TlsCertificates, Value, aio::ConnectionLike, io::tcp::TcpSettings,
+    Pipeline, RedisResult, Value,
+    aio::{ConnectionLike, PubSub},
 };
-use deadpool_redis::{Connection, Manager, Pool, PoolConfig, PoolError, Runtime, Timeouts};
+use deadpool::managed::PoolError;
 use tokio::time::timeout;
-use url::Url;
 
-use super::{fault, scripts::Call};
-use crate::{ports::StoreError, time::Timestamp, tls::Tls};
+use super::{
+    address::Address,
+    fault,
+    pool::{self, Connection, Pool},
+    scripts::Call,
+};
+use crate::{ports::StoreError, time::Timestamp};
 
-const CONNECT: Duration = Duration::from_secs(2);
-const QUERY: Duration = Duration::from_secs(5);
-const POOL: usize = 8;
+pub(super) const CONNECT: Duration = Duration::from_secs(2);
+pub(super) const QUERY: Duration = Duration::from_secs(5);
 
 /// The way to one server.
 pub(super) struct Link {
     pool: Pool,
-    client: Client,
+    address: Address,
     at: String,
-    encrypted: bool,
-    loopback: bool,
     /// Server's clock less ours, in milliseconds.
     offset: AtomicI64,
     health: Mutex<Health>,
@@ -51,44 +52,16 @@ impl fmt::Debug for Link {
 impl Link {
     /// Reads the URL; connects later.
     pub(super) fn open(url: &str) -> Result<Self, StoreError> {
-        let unreadable = || StoreError::Unreachable {
-            at: "the given URL".to_owned(),
-            why: "it is not of the form redis[s]://[user:password@]host[:port][/database]".into(),
-        };
-        if !["redis://", "rediss://"]
-            .iter()
-            .any(|scheme| url.starts_with(scheme))
-        {
-            return Err(unreadable());
-        }
-        let mut url = Url::parse(url).map_err(|_| unreadable())?;
-        let wanted = url.scheme() == "rediss";
-        let tls = Tls::take(&mut url, wanted).map_err(|why| StoreError::Failed {
-            at: "the given URL".to_owned(),
-            why,
-        })?;
-        let info = url.into_connection_info().map_err(|_| unreadable())?;
-        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let (at, host, encrypted) = match info.addr() {
-            ConnectionAddr::TcpTls { host, port, .. } => {
-                (format!("rediss://{host}:{port}"), host.clone(), true)
-            }
-            ConnectionAddr::Tcp(host, port) => {
-                (format!("redis://{host}:{port}"), host.clone(), false)
-            }
-            _ => return Err(unreadable()),
-        };
-        let at = format!("{at}/{}", info.redis_settings().db());
-        let (client, pool) = pool(info, tls).map_err(|why| StoreError::Unreachable {
+        let address = Address::parse(url)?;
+        let at = address.to_string();
+        let pool = pool::to(address.clone()).map_err(|error| StoreError::Unreachable {
             at: at.clone(),
-            why,
+            why: error.to_string(),
         })?;
         Ok(Self {
             pool,
-            client,
+            address,
             at,
-            encrypted,
-            loopback: is_loopback(&host),
             offset: AtomicI64::new(0),
             health: Mutex::default(),
         })
@@ -100,12 +73,13 @@ impl Link {
     }
 
     /// Whether strangers on the way could read along.
-    pub(super) const fn is_exposed(&self) -> bool {
-        !self.encrypted && !self.loopback
+    pub(super) fn is_exposed(&self) -> bool {
+        !self.address.is_encrypted() && !self.address.is_loopback()
     }
 
-    pub(super) const fn client(&self) -> &Client {
-        &self.client
+    /// A connection that hears what others publish.
+    pub(super) async fn pubsub(&self) -> RedisResult<PubSub> {
+        self.address.client().await?.get_async_pubsub().await
     }
 
     /// A connection that answered just now.
@@ -241,49 +215,6 @@ impl Link {
     }
 }
 
-fn pool(info: ::redis::ConnectionInfo, tls: Option<Tls>) -> Result<(Client, Pool), String> {
-    let settings = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT))
-        .set_response_timeout(Some(QUERY));
-    let client = match tls {
-        Some(tls) => Client::build_with_tls(info, certificates(tls)),
-        None => Client::open(info),
-    };
-    let client = client.map_err(|error| error.to_string())?;
-    let manager = Manager::new_with_config(client.get_connection_info().clone(), settings)
-        .map_err(|error| error.to_string())?;
-    let limits = PoolConfig {
-        max_size: POOL,
-        timeouts: Timeouts {
-            wait: Some(CONNECT),
-            create: Some(CONNECT),
-            recycle: Some(CONNECT),
-        },
-        ..PoolConfig::default()
-    };
-    let pool = Pool::builder(manager)
-        .config(limits)
-        .runtime(Runtime::Tokio1)
-        .build();
-    Ok((client, pool.map_err(|error| error.to_string())?))
-}
-
-fn certificates(tls: Tls) -> TlsCertificates {
-    let identity = |(client_cert, client_key)| ClientTlsConfig {
-        client_cert,
-        client_key,
-    };
-    TlsCertificates {
-        client_tls: tls.identity.map(identity),
-        root_cert: tls.authorities,
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|ip| ip.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,12 +227,28 @@ mod tests {
             "redis://user:secret@host:notaport",
             "http://user:secret@host",
             "redis://user:secret@host/notanumber",
+            "redis+sentinel://user:secret@host:1,host/name/3",
+            "redis+sentinel://user:secret@host,host:notaport/name",
         ] {
             let shown = match Link::open(url) {
                 Ok(link) => format!("{link:?} {}", link.late(CONNECT)),
                 Err(error) => format!("{error} {error:?}"),
             };
             assert!(!shown.contains("secret"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_named_without_its_password() {
+        for (url, at) in [
+            ("redis://me:x@host/2", "redis://host:6379/2"),
+            (
+                "redis+sentinel://me:x@a:1,b/main/3",
+                "redis+sentinel://a:1,b:26379/main/3",
+            ),
+            ("redis+sentinel://a/main", "redis+sentinel://a:26379/main/0"),
+        ] {
+            assert_eq!(Link::open(url).unwrap().at(), at);
         }
     }
 
@@ -324,6 +271,7 @@ mod tests {
             ("redis://localhost", false),
             ("redis://10.0.0.1", true),
             ("rediss://10.0.0.1", false),
+            ("redis+sentinel://127.0.0.1,10.0.0.1/name", true),
         ] {
             assert_eq!(Link::open(url).unwrap().is_exposed(), exposed, "{url}");
         }

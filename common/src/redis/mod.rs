@@ -2,7 +2,8 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | [`link`] | the pool, deadlines, health, the server's clock |
+//! | [`address`], [`pool`] | where the server is, by URL or by Sentinel; connections to it |
+//! | [`link`] | deadlines, health, the server's clock |
 //! | [`flight`] | group commit: waiting calls share a round trip |
 //! | [`scripts`] | one Lua script per kind of write, each with a typed wrapper |
 //! | [`keys`], [`record`], [`reply`], [`fault`] | names, shapes, answers, errors |
@@ -12,6 +13,7 @@
 //! compare-and-set; `note` and `save` ask for the fence. No script knows a rule of the life beyond
 //! "waits, and its time has come". Nothing scans the keyspace.
 
+mod address;
 mod alive;
 mod check;
 mod dead;
@@ -24,6 +26,7 @@ mod link;
 mod list;
 mod orphans;
 mod overdue;
+mod pool;
 mod record;
 mod reply;
 mod scripts;

@@ -109,7 +109,7 @@ impl Watcher {
 
     /// Connects, subscribes to all that is watched, and ticks it.
     async fn connect(&mut self) -> Result<(PubSubSink, PubSubStream), StoreError> {
-        let opened = timeout(CONNECT, self.link.client().get_async_pubsub()).await;
+        let opened = timeout(CONNECT, self.link.pubsub()).await;
         let pubsub = opened.map_err(|_| self.link.late(CONNECT))?;
         let pubsub = pubsub.map_err(|error| fault::of(self.link.at(), &error))?;
         let (mut sink, stream) = pubsub.split();

@@ -32,7 +32,7 @@ struct Args {
     #[arg(long)]
     seconds: Option<u64>,
     /// Only these kinds of faults: kills, points, pauses, clocks, cuts, rabbits, redises,
-    /// truncations, flushes, slows, alarms, full-disks, torn.
+    /// truncations, flushes, slows, alarms, full-disks, torn, leaders, primaries, upgrades.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Not these kinds of faults.
@@ -54,6 +54,8 @@ enum Form {
     Soak,
     /// Four processes on one SQLite file.
     Embedded,
+    /// Clusters that lose nodes, and workers that are replaced.
+    Nightly,
     /// Each planted bug, which must be caught.
     Bugs,
     /// The faults that bring out some of the bugs, with the one that HAUL_PLANT names, if any.
@@ -88,6 +90,7 @@ async fn main() -> Result<ExitCode> {
         (Form::Ci, _) => (forms::ci(), None),
         (Form::Soak, _) => (forms::soak(), None),
         (Form::Embedded, _) => (forms::embedded(), None),
+        (Form::Nightly, _) => (forms::nightly(), None),
         (Form::Check, _) => {
             let dir = args.dir.unwrap_or(args.keep);
             return Ok(tell(&Report::of(&Evidence::read(&dir)?, &dir)?));

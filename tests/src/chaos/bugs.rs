@@ -65,6 +65,7 @@ impl Scenario {
         Shape {
             form: self.name(),
             embedded: false,
+            cluster: false,
             workers: WORKERS,
             slots: 32,
             pace: Pace {
@@ -90,6 +91,9 @@ impl Scenario {
                 alarms: 0,
                 full_disks: 0,
                 torn: 0,
+                leaders: 0,
+                primaries: 0,
+                upgrades: 0,
             },
         }
     }

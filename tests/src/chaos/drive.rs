@@ -14,6 +14,7 @@ use haul_producer::Producer;
 use tokio::time::{Instant, sleep};
 
 use super::{
+    cluster::Cluster,
     evidence::{EVENTS, Evidence, FINALS, Final, RUN, Run, SUBMITS, write_lines},
     faults::{CLOCK_FILE, CLOCK_WORKER, FAKETIME, Hands},
     fleet::{Events, Fleet, Launch},
@@ -73,6 +74,8 @@ async fn set_up(dir: &Path, shape: &Shape) -> Result<(Arc<Hands>, Producer, Subm
     let small_disk = shape.counts.full_disks > 0;
     let stage = if shape.embedded {
         Stage::embedded(dir, small_disk)?
+    } else if shape.cluster {
+        Stage::Cluster(tokio::task::spawn_blocking(Cluster::start).await?)
     } else {
         tokio::task::spawn_blocking(move || Stage::fleet(small_disk)).await?
     };

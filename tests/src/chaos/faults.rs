@@ -107,6 +107,20 @@ pub enum Act {
         /// For how long.
         ms: u64,
     },
+    /// SIGKILL of the node that leads the queue, and a start.
+    LeaderKill,
+    /// SIGSTOP of the node that leads the queue, later SIGCONT: the others see it leave.
+    LeaderPause {
+        /// For how long.
+        ms: u64,
+    },
+    /// The primary Redis goes, and comes back when another one has taken over.
+    PrimaryGone {
+        /// SIGKILL; else SIGSTOP.
+        kill: bool,
+    },
+    /// Each worker is told to drain, and another one starts in its place.
+    Upgrade,
     /// Looks into a copy of the file, as it would be after a crash of the machine.
     Torn {
         /// Where its log breaks off, between what must be there and its end.
@@ -140,6 +154,10 @@ pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 /// A crash point that is not reached within this time is not waited for.
 const REACHED: Duration = Duration::from_secs(5);
+/// A worker that drains longer than its grace is not waited for.
+const DRAIN: Duration = Duration::from_secs(40);
+/// The queue whose leader is hit.
+const LED: &str = "chaos.q.default.normal";
 
 impl Hands {
     /// Does these, one after the other, none before its time.
@@ -168,6 +186,10 @@ impl Hands {
             Act::Clock { seconds, ms } => self.clock(seconds, ms).await?,
             Act::FullDisk { ms } => self.full_disk(ms).await?,
             Act::Torn { cut } => self.torn(cut).await?,
+            Act::LeaderKill | Act::LeaderPause { .. } | Act::PrimaryGone { .. } => {
+                self.cluster(act).await?;
+            }
+            Act::Upgrade => self.upgrade().await,
             _ => self.server(act).await?,
         }
         Ok(())
@@ -270,6 +292,56 @@ impl Hands {
         let wrong = torn::look(file, &self.dir, cut).await?;
         self.seen.lock().unwrap().extend(wrong);
         Ok(())
+    }
+
+    async fn cluster(&self, act: &Act) -> Result<()> {
+        let Stage::Cluster(cluster) = &self.stage else {
+            return Ok(());
+        };
+        let from = now_us();
+        let hits = match *act {
+            Act::PrimaryGone { kill } => {
+                let primary = cluster.primary().await?;
+                if kill {
+                    with(&primary, |server| server.kill()).await?;
+                    cluster.fails_over(&primary).await?;
+                    with(&primary, Server::start).await?;
+                } else {
+                    with(&primary, |server| server.pause()).await?;
+                    cluster.fails_over(&primary).await?;
+                    with(&primary, |server| server.resume()).await?;
+                }
+                // What the other one had not been told yet is gone.
+                vec![Hit::Store, Hit::Rollback]
+            }
+            Act::LeaderPause { ms } => {
+                let leader = cluster.leader(LED)?;
+                with(&leader, |node| node.pause()).await?;
+                sleep(Duration::from_millis(ms)).await;
+                with(&leader, |node| node.resume()).await?;
+                vec![Hit::Broker]
+            }
+            _ => {
+                with(&cluster.leader(LED)?, restart).await?;
+                vec![Hit::Broker]
+            }
+        };
+        for hit in hits {
+            self.events.happened(hit, from, format!("{act:?}"));
+        }
+        Ok(())
+    }
+
+    /// One worker after the other drains, and is replaced.
+    async fn upgrade(&self) {
+        for worker in 0..self.fleet.len() {
+            let process = self.fleet.process(worker);
+            self.fleet.drain(worker);
+            let end = Instant::now() + DRAIN;
+            while self.fleet.process(worker) == process && Instant::now() < end {
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
     }
 
     async fn server(&self, act: &Act) -> Result<()> {

@@ -229,6 +229,11 @@ impl Fleet {
         self.signal(worker, Signal::SIGSTOP, true);
     }
 
+    /// SIGTERM: it drains, and another one takes its place.
+    pub fn drain(&self, worker: usize) {
+        self.signal(worker, Signal::SIGTERM, false);
+    }
+
     /// SIGCONT.
     pub fn resume(&self, worker: usize) {
         self.signal(worker, Signal::SIGCONT, false);

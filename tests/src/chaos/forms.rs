@@ -18,6 +18,7 @@ pub fn ci() -> Shape {
     Shape {
         form: "ci",
         embedded: false,
+        cluster: false,
         workers: 4,
         slots: 8,
         pace: Pace {
@@ -42,7 +43,7 @@ pub fn ci() -> Shape {
             slows: 0,
             alarms: 1,
             full_disks: 0,
-            torn: 0,
+            ..Counts::default()
         },
     }
 }
@@ -53,6 +54,7 @@ pub fn soak() -> Shape {
     Shape {
         form: "soak",
         embedded: false,
+        cluster: false,
         workers: 8,
         slots: 16,
         pace: Pace {
@@ -77,7 +79,7 @@ pub fn soak() -> Shape {
             slows: 4,
             alarms: 4,
             full_disks: 2,
-            torn: 0,
+            ..Counts::default()
         },
     }
 }
@@ -88,6 +90,7 @@ pub fn embedded() -> Shape {
     Shape {
         form: "embedded",
         embedded: true,
+        cluster: false,
         workers: 4,
         slots: 8,
         pace: Pace {
@@ -110,8 +113,36 @@ pub fn embedded() -> Shape {
     }
 }
 
+/// Clusters that lose nodes, and workers that are replaced.
+pub fn nightly() -> Shape {
+    let time = Duration::from_secs(300);
+    Shape {
+        form: "nightly",
+        embedded: false,
+        cluster: true,
+        workers: 4,
+        slots: 8,
+        pace: Pace {
+            jobs: 30_000,
+            time,
+            rate: Some(100),
+            open: 2000,
+        },
+        mix: Mix::Quick { slow: 60 },
+        drain: DRAIN,
+        faults_for: time,
+        counts: Counts {
+            kills: 6,
+            leaders: 6,
+            primaries: 4,
+            upgrades: 3,
+            ..Counts::default()
+        },
+    }
+}
+
 impl Counts {
-    fn kinds(&mut self) -> [(&'static str, &mut u32); 13] {
+    fn kinds(&mut self) -> [(&'static str, &mut u32); 16] {
         [
             ("kills", &mut self.kills),
             ("points", &mut self.points),
@@ -126,6 +157,9 @@ impl Counts {
             ("alarms", &mut self.alarms),
             ("full-disks", &mut self.full_disks),
             ("torn", &mut self.torn),
+            ("leaders", &mut self.leaders),
+            ("primaries", &mut self.primaries),
+            ("upgrades", &mut self.upgrades),
         ]
     }
 

@@ -12,6 +12,7 @@
 
 pub mod bugs;
 pub mod checker;
+pub mod cluster;
 pub mod drive;
 pub mod evidence;
 pub mod faults;

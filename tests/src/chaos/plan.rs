@@ -19,6 +19,8 @@ pub struct Shape {
     pub form: &'static str,
     /// One SQLite file instead of servers.
     pub embedded: bool,
+    /// Clusters instead of single servers.
+    pub cluster: bool,
     /// Worker processes.
     pub workers: usize,
     /// Jobs at once in each.
@@ -76,6 +78,12 @@ pub struct Counts {
     pub full_disks: u32,
     /// Copies of the file as a crash might leave it.
     pub torn: u32,
+    /// The node of a cluster that leads a queue is killed, or cut off by standing still.
+    pub leaders: u32,
+    /// The primary Redis is killed, or stands still, until another one takes over.
+    pub primaries: u32,
+    /// All workers are replaced, one after the other.
+    pub upgrades: u32,
 }
 
 /// One thing to do, not before its time.
@@ -218,6 +226,7 @@ fn pauses(mut rng: Rng, shape: &Shape) -> Vec<Step> {
         seconds: [3600, -3600, 300, -300][n as usize % 4],
         ms: rng.u64(4000..9000),
     }));
+    acts.extend(some(shape.counts.upgrades, |_| Act::Upgrade));
     spread(rng, shape, acts)
 }
 
@@ -274,6 +283,14 @@ fn servers(mut rng: Rng, shape: &Shape) -> Vec<Step> {
     acts.extend(some(counts.torn, |n| Act::Torn {
         // One in four as a kill would leave it: nothing may be missing.
         cut: (n % 4 != 0).then(|| rng.f64()),
+    }));
+    acts.extend(some(counts.leaders, |n| match n % 3 {
+        // Long enough for the others to go on without it.
+        2 => Act::LeaderPause { ms: 15_000 },
+        _ => Act::LeaderKill,
+    }));
+    acts.extend(some(counts.primaries, |n| Act::PrimaryGone {
+        kill: n % 2 == 0,
     }));
     spread(rng, shape, acts)
 }

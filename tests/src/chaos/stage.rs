@@ -11,11 +11,11 @@ use anyhow::{Context, Result, ensure};
 use haul_common::connect::Urls;
 use haul_producer::Producer;
 
-use super::fleet::Links;
+use super::{cluster::Cluster, fleet::Links};
 use crate::servers::Server;
 
 /// The namespace of all runs: their servers are their own.
-const NAMESPACE: &str = "chaos";
+pub(super) const NAMESPACE: &str = "chaos";
 
 /// A server that several tasks restart, one at a time.
 pub type Shared = Arc<Mutex<Server>>;
@@ -32,6 +32,8 @@ pub enum Stage {
         /// The disk that Redis writes to, where this machine lets us make one.
         disk: Option<Disk>,
     },
+    /// Servers that stand in for each other.
+    Cluster(Cluster),
     /// One file.
     Embedded {
         /// The file.
@@ -90,6 +92,7 @@ impl Stage {
             Self::Embedded { file, .. } => {
                 Urls::from(format!("sqlite:{}", file.display()).as_str())
             }
+            Self::Cluster(cluster) => cluster.urls(),
             Self::Fleet { rabbit, redis, .. } => {
                 let amqp = links.map_or_else(|| address(rabbit), |l| l.link(Amqp).address());
                 let store = links.map_or_else(|| address(redis), |l| l.link(Redis).address());
@@ -112,10 +115,11 @@ impl Stage {
 
     /// Queues of the broker that are not empty, as it tells; nothing for a file.
     pub async fn left(&self) -> String {
-        let Self::Fleet { rabbit, .. } = self else {
-            return String::new();
+        let rabbit = match self {
+            Self::Fleet { rabbit, .. } => rabbit.clone(),
+            Self::Cluster(cluster) => cluster.node(),
+            Self::Embedded { .. } => return String::new(),
         };
-        let rabbit = rabbit.clone();
         let list = move || {
             let columns = ["name", "messages_ready", "messages_unacknowledged"];
             let rabbit = rabbit.lock().unwrap();
@@ -130,6 +134,7 @@ impl Stage {
     pub const fn disk(&self) -> Option<&Disk> {
         match self {
             Self::Fleet { disk, .. } | Self::Embedded { disk, .. } => disk.as_ref(),
+            Self::Cluster(_) => None,
         }
     }
 }
