@@ -158,7 +158,8 @@ impl Lane {
             ended??;
         }
         drop(settled);
-        acks.await?
+        acks.await??;
+        Ok(self.channel.close(200, "done".into()).await?)
     }
 
     /// Claims, runs and records a chunk; then its deliveries may go.
