@@ -65,6 +65,7 @@ pub(super) async fn run(at: &At, rate: u32, seconds: u32, shape: &Shape) -> Resu
     last.map_err(|_| anyhow!("not all jobs started"))??;
     let mut figure = Figure::of_span("latency", jobs, &span);
     worker.drain().await?;
+    channel.close(200, "done".into()).await?;
     let mut waits = waits.lock().unwrap_or_else(PoisonError::into_inner).clone();
     waits.sort_unstable();
     let at = |percent: usize| {

@@ -43,6 +43,7 @@ pub(super) async fn run(at: &At, jobs: usize, shape: &Shape) -> Result<()> {
         .try_collect::<()>()
         .await?;
     Figure::of_span("submit", jobs, &span).print()?;
+    channel.close(200, "done".into()).await?;
     Ok(connection.close(200, "done".into()).await?)
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    pin::pin,
+    io::Read,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -18,7 +18,6 @@ use lapin::{
     options::{BasicAckOptions, BasicCancelOptions},
 };
 use tokio::{
-    io::AsyncReadExt,
     sync::{mpsc, watch},
     task::JoinSet,
     time::interval,
@@ -58,9 +57,7 @@ pub(super) async fn run(at: &At, slots: u16, shape: &Shape) -> Result<()> {
 
 /// Prints how many jobs have started, whenever there are more, until stdin ends.
 async fn tell(count: &AtomicUsize) {
-    let mut input = tokio::io::stdin();
-    let mut byte = [0];
-    let mut end = pin!(input.read(&mut byte));
+    let mut end = tokio::task::spawn_blocking(|| std::io::stdin().read(&mut [0]));
     let mut ticks = interval(SAY_EVERY);
     let mut said = 0;
     loop {
@@ -158,7 +155,8 @@ impl Lane {
             ended??;
         }
         drop(settled);
-        acks.await?
+        acks.await??;
+        Ok(self.channel.close(200, "done".into()).await?)
     }
 
     /// Claims, runs and records a chunk; then its deliveries may go.

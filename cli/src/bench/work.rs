@@ -2,11 +2,11 @@
 //!
 //! Several of these work together: whoever starts them adds up what they say, and ends them all.
 
-use std::{pin::pin, time::Duration};
+use std::{io::Read, time::Duration};
 
 use anyhow::Result;
 use haul_producer::Backend;
-use tokio::{io::AsyncReadExt, time::interval};
+use tokio::time::interval;
 
 use super::{
     Figure,
@@ -32,9 +32,7 @@ pub(super) async fn run(backend: Backend, slots: u32, shape: Shape) -> Result<()
 /// Prints how many jobs have started, whenever there are more, until stdin ends.
 async fn tell(run: &Run) {
     let mut count = run.count();
-    let mut input = tokio::io::stdin();
-    let mut byte = [0];
-    let mut end = pin!(input.read(&mut byte));
+    let mut end = tokio::task::spawn_blocking(|| std::io::stdin().read(&mut [0]));
     let mut ticks = interval(SAY_EVERY);
     loop {
         tokio::select! {
