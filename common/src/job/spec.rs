@@ -1,8 +1,8 @@
 //! What is asked for: the part of a job that never changes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
 use sha2::{Digest as _, Sha256};
 
 use super::{BODY_BYTES_MAX, Backoff, BatchId, Fence, JobId, Lane, QueueName, Tag, TaskName};
@@ -64,7 +64,7 @@ pub struct Spec {
 }
 
 /// A scalar in the headers of a message.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum HeaderValue {
     /// True or false.
@@ -167,8 +167,8 @@ impl Spec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest(pub u128);
 
-impl std::fmt::Display for Digest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
 }
@@ -201,6 +201,48 @@ impl Envelope {
             fence: Fence(0),
             redrive: false,
         }
+    }
+}
+
+/// Every message has several: read as they come, not by trying one kind after the other.
+impl<'de> Deserialize<'de> for HeaderValue {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Scalar)
+    }
+}
+
+struct Scalar;
+
+impl Visitor<'_> for Scalar {
+    type Value = HeaderValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a boolean, a number or text")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<HeaderValue, E> {
+        Ok(HeaderValue::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<HeaderValue, E> {
+        Ok(HeaderValue::Int(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<HeaderValue, E> {
+        let float = HeaderValue::Float(value as f64);
+        Ok(i64::try_from(value).map_or(float, HeaderValue::Int))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<HeaderValue, E> {
+        Ok(HeaderValue::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<HeaderValue, E> {
+        Ok(HeaderValue::Text(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<HeaderValue, E> {
+        Ok(HeaderValue::Text(value))
     }
 }
 

@@ -155,23 +155,22 @@ impl Tap {
 
     fn take(&self, db: &Connection, want: usize) -> Result<Vec<Taken>, Fault> {
         let lane = number(self.lane);
+        // No LIMIT: SQLite compiles a statement anew whenever that number is another.
         let taken: Vec<Taken> = db
             .prepare_cached(
                 "SELECT r.seq, r.deliveries, m.head, m.body
                  FROM ready r CROSS JOIN messages m ON m.seq = r.seq
-                 WHERE r.queue = ?1 AND r.lane = ?2 ORDER BY r.seq LIMIT ?3",
+                 WHERE r.queue = ?1 AND r.lane = ?2 ORDER BY r.seq",
             )?
-            .query_map(
-                (&*self.queue, lane, i64::try_from(want).unwrap_or(i64::MAX)),
-                |row| {
-                    Ok(Taken {
-                        seq: row.get(0)?,
-                        deliveries: row.get(1)?,
-                        head: row.get(2)?,
-                        body: row.get(3)?,
-                    })
-                },
-            )?
+            .query_map((&*self.queue, lane), |row| {
+                Ok(Taken {
+                    seq: row.get(0)?,
+                    deliveries: row.get(1)?,
+                    head: row.get(2)?,
+                    body: row.get(3)?,
+                })
+            })?
+            .take(want)
             .collect::<Result<_, _>>()?;
         // What is taken is the front of the lane, so one range moves it.
         let Some(last) = taken.last() else {
