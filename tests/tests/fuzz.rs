@@ -9,7 +9,7 @@ use haul_tests::{
 fn no_input_makes_a_decoder_fail() {
     let plan = Plan {
         seed: fastrand::u64(..),
-        inputs: 60_000,
+        inputs: 40_000,
         threads: 2,
         keep: std::env::temp_dir().join("haul-fuzz"),
     };
