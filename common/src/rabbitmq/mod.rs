@@ -18,8 +18,10 @@ mod convert;
 mod errors;
 mod facts;
 mod link;
+mod parcel;
 mod plan;
 mod publisher;
+mod sent;
 mod settle;
 #[cfg(test)]
 mod tests;
