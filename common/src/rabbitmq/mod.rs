@@ -21,8 +21,10 @@ pub mod door;
 mod errors;
 mod facts;
 mod link;
+mod parcel;
 mod plan;
 mod publisher;
+mod sent;
 mod settle;
 mod sieve;
 #[cfg(test)]

@@ -2,34 +2,31 @@
 //!
 //! One task and never a clone of the channel: the library takes a publication's number and queues
 //! its frames under two different locks, so that two tasks on one channel get each other's
-//! confirms. The task takes whatever waits, of however many callers, publishes it pipelined, waits
-//! for the whole window, and judges it.
+//! confirms. The task takes whatever waits, of however many callers, publishes it pipelined, and
+//! judges the window once it is answered. Meanwhile the next one goes out, so that the broker always
+//! has something to do.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
-use lapin::{
-    BasicProperties, Channel,
-    options::{BasicPublishOptions, ConfirmSelectOptions},
-    types::ShortString,
-};
+use lapin::{Channel, options::ConfirmSelectOptions};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
 
 use super::{
-    ANSWER, convert, errors,
+    ANSWER, errors,
     link::Link,
+    parcel::{Order, Packed, pack},
+    sent::Sent,
     topology::Topology,
-    window::{Identity, Window},
+    window::Returned,
 };
-use crate::{
-    ports::{BrokerError, Confirm, Publication, Route},
-    wire::topology::{Namespace, delay_route, lane_key},
-};
+use crate::ports::{BrokerError, Confirm, Publication};
 
-/// How many publications go out before their confirms are waited for. More gains nothing.
+/// How many windows are out at once.
+const WINDOWS: usize = 2;
+/// How many publications make a window. More gains nothing.
 const WINDOW: usize = 1024;
 /// How many bytes, so that a slow line can carry a window well within its deadline.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
@@ -44,29 +41,23 @@ pub(super) struct Publisher {
     finished: mpsc::Sender<()>,
 }
 
-/// One publication and who waits for it.
-#[derive(Debug)]
-struct Order {
-    publication: Publication,
-    answer: oneshot::Sender<Confirm>,
-}
-
-impl Order {
-    fn refuse(self, why: &str) {
-        let _ = self.answer.send(Confirm::Refused(why.to_owned()));
-    }
-}
-
 impl Publisher {
     pub(super) fn start(link: Arc<Link>, topology: Arc<Topology>) -> Self {
         let (orders, incoming) = mpsc::unbounded_channel();
         let (finished, stopped) = mpsc::channel(1);
+        let line = Line {
+            orders: incoming,
+            stopped,
+            waiting: VecDeque::new(),
+        };
         let task = Task {
             link,
             topology,
             open: None,
+            out: VecDeque::new(),
+            returned: Returned::default(),
         };
-        tokio::spawn(task.run(incoming, stopped));
+        tokio::spawn(task.run(line));
         Self { orders, finished }
     }
 
@@ -105,9 +96,45 @@ impl Publisher {
     }
 }
 
+/// What is to be published, in the order in which it came.
+struct Line {
+    orders: mpsc::UnboundedReceiver<Vec<Order>>,
+    stopped: mpsc::Receiver<()>,
+    waiting: VecDeque<Order>,
+}
+
+impl Line {
+    /// The next window; nothing once all is closed. Whoever came meanwhile shares it.
+    async fn next(&mut self) -> Option<Vec<Order>> {
+        while self.waiting.is_empty() {
+            tokio::select! {
+                biased;
+                batch = self.orders.recv() => self.waiting.extend(batch?),
+                _ = self.stopped.recv() => self.orders.close(),
+            }
+        }
+        while self.waiting.len() < WINDOW
+            && let Ok(more) = self.orders.try_recv()
+        {
+            self.waiting.extend(more);
+        }
+        let count = window_of(&self.waiting);
+        Some(self.waiting.drain(..count).collect())
+    }
+
+    /// None of these was sent, which is certain. Letting each window find out for itself that the
+    /// broker is away would make the last caller wait many deadlines.
+    fn refuse(&mut self, why: &str) {
+        self.waiting.drain(..).for_each(|order| order.refuse(why));
+        while let Ok(more) = self.orders.try_recv() {
+            more.into_iter().for_each(|order| order.refuse(why));
+        }
+    }
+}
+
 /// The confirm channel, and the connection it is on.
 struct Open {
-    channel: Channel,
+    channel: Arc<Channel>,
     generation: u64,
 }
 
@@ -115,141 +142,138 @@ struct Task {
     link: Arc<Link>,
     topology: Arc<Topology>,
     open: Option<Open>,
-}
-
-/// How a window went.
-enum Went {
-    Well,
-    /// The channel or connection failed; the rest may be luckier with a new one.
-    Lost,
-    /// Nothing can be had from the broker now; what was never sent is refused.
-    Away(String),
-}
-
-/// A publication, ready to be sent.
-struct Parcel {
-    answer: oneshot::Sender<Confirm>,
-    identity: Identity,
-    exchange: ShortString,
-    key: ShortString,
-    mandatory: bool,
-    properties: BasicProperties,
-    body: bytes::Bytes,
+    /// Windows that are out, oldest first, all on the open channel.
+    out: VecDeque<Sent>,
+    returned: Returned,
 }
 
 impl Task {
-    async fn run(
-        mut self,
-        mut orders: mpsc::UnboundedReceiver<Vec<Order>>,
-        mut stopped: mpsc::Receiver<()>,
-    ) {
-        let mut waiting = VecDeque::new();
-        loop {
-            let batch = tokio::select! {
+    async fn run(mut self, mut line: Line) {
+        let mut closed = false;
+        while !closed || !self.out.is_empty() {
+            tokio::select! {
                 biased;
-                batch = orders.recv() => batch,
-                _ = stopped.recv() => {
-                    orders.close();
-                    continue;
+                in_time = first(&mut self.out, &mut self.returned), if !self.out.is_empty() => {
+                    self.land(in_time, &mut line).await;
                 }
-            };
-            let Some(batch) = batch else { break };
-            waiting.extend(batch);
-            while !waiting.is_empty() {
-                // Whoever came meanwhile shares the window.
-                while waiting.len() < WINDOW
-                    && let Ok(more) = orders.try_recv()
-                {
-                    waiting.extend(more);
-                }
-                let window = waiting.drain(..window_of(&waiting)).collect();
-                if let Went::Away(why) = self.send(window).await {
-                    // None of these was sent, which is certain. Letting each window find out for
-                    // itself would make the last caller wait many deadlines.
-                    waiting.drain(..).for_each(|order| order.refuse(&why));
-                    while let Ok(more) = orders.try_recv() {
-                        more.into_iter().for_each(|order| order.refuse(&why));
-                    }
-                }
+                next = line.next(), if !closed && self.out.len() < WINDOWS => match next {
+                    Some(window) => self.send(window, &mut line).await,
+                    None => closed = true,
+                },
             }
         }
     }
 
-    async fn send(&mut self, orders: Vec<Order>) -> Went {
+    async fn send(&mut self, orders: Vec<Order>, line: &mut Line) {
         // Nobody waits for it any more, and it was not sent: it never will be.
         let orders = orders.into_iter().filter(|order| !order.answer.is_closed());
-        let parcels: Vec<_> = orders
+        let packed: Vec<_> = orders
             .filter_map(|order| pack(self.topology.names(), order))
             .collect();
-        if parcels.is_empty() {
-            return Went::Well;
+        if packed.is_empty() {
+            return;
         }
-        if let Err(error) = self.ensure_open().await {
-            let why = error.to_string();
-            for parcel in parcels {
-                let _ = parcel.answer.send(Confirm::Refused(why.clone()));
+        match self.channel().await {
+            Ok(channel) => {
+                let sent = Sent::new(&channel, packed, &mut self.returned);
+                self.out.push_back(sent);
             }
-            return Went::Away(why);
-        }
-        let Some(open) = &self.open else {
-            return Went::Lost;
-        };
-        let (confirms, whole, in_time, missing) = publish_window(&open.channel, &parcels).await;
-        for (parcel, confirm) in parcels.into_iter().zip(confirms) {
-            let _ = parcel.answer.send(confirm);
-        }
-        if whole {
-            return Went::Well;
-        }
-        if missing {
-            self.topology.doubt().await;
-        }
-        self.drop_channel().await;
-        if in_time {
-            Went::Lost
-        } else {
-            Went::Away(errors::overdue(self.link.address(), "what was published").to_string())
+            Err(error) => {
+                let why = error.to_string();
+                for Packed { answer, .. } in packed {
+                    let _ = answer.send(Confirm::Refused(why.clone()));
+                }
+                line.refuse(&why);
+            }
         }
     }
 
-    /// Opens the confirm channel where there is none. Nothing has been sent when this fails.
-    async fn ensure_open(&mut self) -> Result<(), BrokerError> {
-        let live = self.link.live().await?;
-        if let Some(open) = &self.open
+    /// Judges the oldest window, which is answered, or whose time is up.
+    async fn land(&mut self, in_time: bool, line: &mut Line) {
+        // What an answer to a later window brought may be of this one.
+        self.catch_up();
+        if self.out.front().is_some_and(Sent::is_whole)
+            && let Some(sent) = self.out.pop_front()
+        {
+            sent.judge(true, &self.returned);
+            self.returned.keep(self.out.iter().map(Sent::window));
+            return;
+        }
+        if self.out.iter().any(Sent::misses_exchange) {
+            self.topology.doubt().await;
+        }
+        self.break_off().await;
+        if !in_time {
+            let late = errors::overdue(self.link.address(), "what was published");
+            line.refuse(&late.to_string());
+        }
+    }
+
+    fn catch_up(&mut self) {
+        for sent in &mut self.out {
+            sent.catch_up(&mut self.returned);
+        }
+    }
+
+    /// Judges what is out by the answers there are, and drops the channel: nothing that is said on
+    /// this connection any more is waited for.
+    async fn break_off(&mut self) {
+        self.catch_up();
+        for sent in self.out.drain(..) {
+            sent.judge(false, &self.returned);
+        }
+        self.returned = Returned::default();
+        if let Some(open) = self.open.take() {
+            self.link.abandon(open.generation).await;
+        }
+    }
+
+    /// The confirm channel; a new one where there is none that works.
+    async fn channel(&mut self) -> Result<Arc<Channel>, BrokerError> {
+        let live = self.link.live().await;
+        if let Ok(live) = &live
+            && let Some(open) = &self.open
             && open.generation == live.generation
             && open.channel.status().connected()
         {
-            return Ok(());
+            return Ok(Arc::clone(&open.channel));
         }
+        if !self.out.is_empty() {
+            self.break_off().await;
+        }
+        live?;
+        self.open().await
+    }
+
+    /// Opens the confirm channel. Nothing has been sent when this fails.
+    async fn open(&mut self) -> Result<Arc<Channel>, BrokerError> {
         self.open = None;
         // The broker behind a new connection may be a new one, without queues.
         self.topology.restore().await?;
         let (live, channel) = self.link.channel().await?;
         let options = ConfirmSelectOptions { nowait: false };
-        match timeout(ANSWER, channel.confirm_select(options)).await {
+        let error = match timeout(ANSWER, channel.confirm_select(options)).await {
             Ok(Ok(())) => {
+                let channel = Arc::new(channel);
                 self.open = Some(Open {
-                    channel,
+                    channel: Arc::clone(&channel),
                     generation: live.generation,
                 });
-                Ok(())
+                return Ok(channel);
             }
-            Ok(Err(error)) => {
-                self.link.abandon(live.generation).await;
-                Err(errors::of_request(self.link.address(), "confirms", &error))
-            }
-            Err(_) => {
-                self.link.abandon(live.generation).await;
-                Err(errors::overdue(self.link.address(), "confirms"))
-            }
-        }
+            Ok(Err(error)) => errors::of_request(self.link.address(), "confirms", &error),
+            Err(_) => errors::overdue(self.link.address(), "confirms"),
+        };
+        self.link.abandon(live.generation).await;
+        Err(error)
     }
+}
 
-    /// After a window that broke off, nothing that was said on this connection is waited for.
-    async fn drop_channel(&mut self) {
-        if let Some(open) = self.open.take() {
-            self.link.abandon(open.generation).await;
-        }
+/// Waits for the answers to the oldest window; says whether they came in time.
+async fn first(out: &mut VecDeque<Sent>, returned: &mut Returned) -> bool {
+    match out.front_mut() {
+        Some(sent) => sent.answered(returned).await,
+        None => true,
     }
 }
 
@@ -261,97 +285,4 @@ fn window_of(orders: &VecDeque<Order>) -> usize {
         bytes <= WINDOW_BYTES
     });
     fit.count().max(1).min(orders.len())
-}
-
-/// Publishes all, pipelined, and judges the answers. Also says whether the channel is good, whether
-/// all came in time, and whether an exchange was missing.
-async fn publish_window(channel: &Channel, parcels: &[Parcel]) -> (Vec<Confirm>, bool, bool, bool) {
-    let mut window = Window::new(
-        parcels
-            .iter()
-            .map(|parcel| parcel.identity.clone())
-            .collect(),
-    );
-    let mut missing = false;
-    // All are polled by this task alone and for the first time in this order, which is the order
-    // in which they go out.
-    let mut pending: FuturesUnordered<_> = parcels
-        .iter()
-        .enumerate()
-        .map(|(index, parcel)| async move { (index, parcel.publish(channel).await) })
-        .collect();
-    let all = async {
-        while let Some((index, result)) = pending.next().await {
-            missing |= result.as_ref().is_err_and(errors::is_not_found);
-            window.note(index, result);
-        }
-    };
-    let in_time = timeout(ANSWER, all).await.is_ok();
-    let (confirms, whole) = window.judge("no confirm in time");
-    (confirms, whole, in_time, missing)
-}
-
-impl Parcel {
-    async fn publish(&self, channel: &Channel) -> lapin::Result<lapin::Confirmation> {
-        let options = BasicPublishOptions {
-            mandatory: self.mandatory,
-            immediate: false,
-        };
-        let (exchange, key) = (self.exchange.clone(), self.key.clone());
-        channel
-            .basic_publish(exchange, key, options, &self.body, self.properties.clone())
-            .await?
-            .await
-    }
-}
-
-/// Where a route leads: exchange and key.
-fn place(names: &Namespace, route: &Route) -> (String, String) {
-    match route {
-        Route::Lane(queue, lane) => (names.jobs(), lane_key(queue, *lane)),
-        Route::Later {
-            queue,
-            lane,
-            delay,
-            coarse,
-        } => match delay_route(queue, *lane, *delay, *coarse) {
-            Some(way) => (names.delay(way.level), way.key),
-            None => (names.jobs(), lane_key(queue, *lane)),
-        },
-        Route::Dead(queue) => (names.dead(), names.dead_queue(queue)),
-        // The default exchange, where every queue is bound by its own name.
-        Route::Reply(queue) => (String::new(), queue.clone()),
-    }
-}
-
-/// Makes an order ready to be sent; one that AMQP cannot carry is refused.
-fn pack(names: &Namespace, order: Order) -> Option<Parcel> {
-    let Order {
-        publication,
-        answer,
-    } = order;
-    let (exchange, key) = place(names, &publication.route);
-    let made = convert::short("routing key", &key)
-        .and_then(|key| Ok((key, convert::outgoing(&publication.message.head)?)));
-    match made {
-        Ok((short_key, properties)) => Some(Parcel {
-            answer,
-            exchange: exchange.as_str().into(),
-            // To the broker, its own pseudo-queue for answers is none: with `mandatory` it returns
-            // what it nevertheless delivers.
-            mandatory: !key.starts_with("amq.rabbitmq.reply-to"),
-            key: short_key,
-            properties,
-            body: publication.message.body,
-            identity: Identity {
-                id: publication.message.head.message_id,
-                exchange,
-                key,
-            },
-        }),
-        Err(why) => {
-            let _ = answer.send(Confirm::Refused(why));
-            None
-        }
-    }
 }

@@ -13,7 +13,7 @@ use super::{
     facts::{judge_version, property},
     plan::{Step, base, of_queue},
     settle::{Frame, group},
-    window::{Identity, Window},
+    window::{Identity, Returned, Window},
 };
 use crate::{
     job::HeaderValue,
@@ -98,8 +98,9 @@ mod windows {
         Window::new(ids.iter().map(identity).collect())
     }
 
-    fn accepted(window: Window) -> Vec<bool> {
-        let (confirms, _) = window.judge("late");
+    fn accepted(window: Window, returned: &Returned) -> Vec<bool> {
+        let sound = window.is_whole();
+        let confirms = window.judge(sound, returned, "late");
         confirms
             .iter()
             .map(|one| *one == Confirm::Accepted)
@@ -112,34 +113,35 @@ mod windows {
 
     #[test]
     fn an_ack_counts_also_when_the_channel_breaks_off_later() {
-        let mut window = window(&["a", "b", "c"]);
-        window.note(0, Ok(Confirmation::Ack(None)));
-        window.note(1, lost());
-        let (confirms, whole) = window.judge("late");
+        let (mut window, mut returned) = (window(&["a", "b", "c"]), Returned::default());
+        window.note(0, Ok(Confirmation::Ack(None)), &mut returned);
+        window.note(1, lost(), &mut returned);
+        assert!(!window.is_whole());
+        let confirms = window.judge(false, &returned, "late");
         assert_eq!(confirms[0], Confirm::Accepted);
         assert!(matches!(confirms[1], Confirm::Unknown(_)));
         assert_eq!(confirms[2], Confirm::Unknown("late".to_owned()));
-        assert!(!whole);
     }
 
     #[test]
     fn a_nack_is_a_refusal_and_leaves_the_channel_good() {
-        let mut window = window(&["a", "b"]);
-        window.note(0, Ok(Confirmation::Nack(None)));
-        window.note(1, Ok(Confirmation::Ack(None)));
-        let (confirms, whole) = window.judge("late");
+        let (mut window, mut returned) = (window(&["a", "b"]), Returned::default());
+        window.note(0, Ok(Confirmation::Nack(None)), &mut returned);
+        window.note(1, Ok(Confirmation::Ack(None)), &mut returned);
+        assert!(window.is_whole());
+        let confirms = window.judge(true, &returned, "late");
         assert!(matches!(confirms[0], Confirm::Refused(_)));
-        assert_eq!((&confirms[1], whole), (&Confirm::Accepted, true));
+        assert_eq!(confirms[1], Confirm::Accepted);
     }
 
     #[test]
     fn without_confirms_nothing_is_accepted() {
-        let mut window = window(&["a"]);
-        window.note(0, Ok(Confirmation::NotRequested));
-        assert_eq!(accepted(window), [false]);
+        let (mut window, mut returned) = (window(&["a"]), Returned::default());
+        window.note(0, Ok(Confirmation::NotRequested), &mut returned);
+        assert_eq!(accepted(window, &returned), [false]);
     }
 
-    fn returned(id: &str) -> BasicReturnMessage {
+    fn no_route(id: &str) -> BasicReturnMessage {
         let mut delivery = Delivery::mock(0, "jobs".into(), "mail.high".into(), false, vec![]);
         delivery.properties = BasicProperties::default().with_message_id(id.into());
         BasicReturnMessage {
@@ -151,18 +153,46 @@ mod windows {
 
     #[test]
     fn a_return_counts_against_its_own_message_whoever_carried_it() {
-        let mut window = window(&["a", "b"]);
-        window.note(0, Ok(Confirmation::Ack(Some(returned("b")))));
-        window.note(1, Ok(Confirmation::Ack(None)));
-        assert_eq!(accepted(window), [true, false]);
+        let (mut window, mut returned) = (window(&["a", "b"]), Returned::default());
+        let carried = Ok(Confirmation::Ack(Some(no_route("b"))));
+        window.note(0, carried, &mut returned);
+        window.note(1, Ok(Confirmation::Ack(None)), &mut returned);
+        assert_eq!(accepted(window, &returned), [true, false]);
+    }
+
+    #[test]
+    fn a_return_counts_also_when_an_answer_to_a_later_window_carried_it() {
+        let (mut first, mut later) = (window(&["a"]), window(&["b", "c"]));
+        let mut returned = Returned::default();
+        let carried = |id| Ok(Confirmation::Ack(Some(no_route(id))));
+        later.note(0, carried("a"), &mut returned);
+        first.note(0, carried("c"), &mut returned);
+        assert_eq!(accepted(first, &returned), [false]);
+        returned.keep(std::iter::once(&later));
+        later.note(1, Ok(Confirmation::Ack(None)), &mut returned);
+        assert_eq!(accepted(later, &returned), [true, false]);
+    }
+
+    #[test]
+    fn after_an_earlier_window_broke_off_a_whole_one_proves_nothing_once_a_return_was_seen() {
+        let (mut later, mut returned) = (window(&["b", "c"]), Returned::default());
+        later.note(0, Ok(Confirmation::Ack(Some(no_route("a")))), &mut returned);
+        later.note(1, Ok(Confirmation::Ack(None)), &mut returned);
+        let confirms = later.judge(false, &returned, "late");
+        assert!(
+            confirms
+                .iter()
+                .all(|one| matches!(one, Confirm::Unknown(_)))
+        );
     }
 
     #[test]
     fn after_a_return_an_ack_in_a_window_that_broke_off_proves_nothing() {
-        let mut window = window(&["a", "b", "c"]);
-        window.note(0, Ok(Confirmation::Ack(Some(returned("b")))));
-        window.note(2, lost());
-        assert_eq!(accepted(window), [false, false, false]);
+        let (mut window, mut returned) = (window(&["a", "b", "c"]), Returned::default());
+        let carried = Ok(Confirmation::Ack(Some(no_route("b"))));
+        window.note(0, carried, &mut returned);
+        window.note(2, lost(), &mut returned);
+        assert_eq!(accepted(window, &returned), [false, false, false]);
     }
 }
 
