@@ -124,10 +124,7 @@ impl Backend {
     ) -> Result<Arc<dyn Broker>, ConnectError> {
         match file {
             Some(path) => Ok(Sqlite::open(Path::new(path)).await?),
-            None if is_amqp(url) => {
-                // Boxed here, both: they nest deeper than the compiler likes to look.
-                Ok(Box::pin(RabbitMq::connect(url, namespace)).await?)
-            }
+            None if is_amqp(url) => Ok(RabbitMq::connect(url, namespace).await?),
             None => Err(unknown("broker", url, BROKER_URLS)),
         }
     }
@@ -140,7 +137,7 @@ impl Backend {
         match file {
             Some(path) => Ok(Sqlite::open(Path::new(path)).await?),
             None if url.starts_with("redis") => {
-                Ok(Box::pin(RedisStore::connect(url, namespace.clone())).await?)
+                Ok(RedisStore::connect(url, namespace.clone()).await?)
             }
             None => Err(unknown("store", url, STORE_URLS)),
         }

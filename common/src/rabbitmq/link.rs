@@ -150,7 +150,8 @@ impl Link {
         let first = fastrand::usize(0..uris.len());
         let mut outcome = Err(errors::overdue(&self.address, "the connection"));
         for uri in uris[first..].iter().chain(&uris[..first]) {
-            let connecting = connect(uri.clone(), self.address.tls(), properties.clone());
+            // Boxed: it nests deeper than the compiler likes to look.
+            let connecting = Box::pin(connect(uri.clone(), self.address.tls(), properties.clone()));
             outcome = match timeout(CONNECT, connecting).await {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(error)) => Err(errors::of_connecting(&self.address, &error)),

@@ -1,9 +1,11 @@
 //! Connections to the server as it is just now, kept while they answer.
 
+use std::ops::{Deref, DerefMut};
+
 use ::redis::{AsyncConnectionConfig, RedisError, aio::MultiplexedConnection};
 use deadpool::{
     Runtime,
-    managed::{self, BuildError, Metrics, PoolConfig, RecycleResult, Timeouts},
+    managed::{self, BuildError, Manager, Metrics, PoolConfig, RecycleResult, Timeouts},
 };
 
 use super::{
@@ -18,31 +20,51 @@ pub(super) type Connection = managed::Object<Connector>;
 /// The pool.
 pub(super) type Pool = managed::Pool<Connector>;
 
-/// Makes connections, and tries old ones.
+/// A connection, and who made it and knows how to check it.
+pub(super) struct Line {
+    connection: MultiplexedConnection,
+    maker: deadpool_redis::Manager,
+}
+
+impl Deref for Line {
+    type Target = MultiplexedConnection;
+
+    fn deref(&self) -> &MultiplexedConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Line {
+    fn deref_mut(&mut self) -> &mut MultiplexedConnection {
+        &mut self.connection
+    }
+}
+
+/// Asks where the server is, each time: after a fail-over it is another one. All else is
+/// deadpool-redis's.
 #[derive(Debug)]
 pub(super) struct Connector {
     address: Address,
     limits: AsyncConnectionConfig,
 }
 
-impl managed::Manager for Connector {
-    type Type = MultiplexedConnection;
+impl Manager for Connector {
+    type Type = Line;
     type Error = RedisError;
 
-    async fn create(&self) -> Result<MultiplexedConnection, RedisError> {
-        let client = self.address.client().await?;
-        client
-            .get_multiplexed_async_connection_with_config(&self.limits)
-            .await
+    async fn create(&self) -> Result<Line, RedisError> {
+        let server = Box::pin(self.address.client()).await?;
+        let server = server.get_connection_info().clone();
+        let maker = deadpool_redis::Manager::new_with_config(server, self.limits.clone())?;
+        Ok(Line {
+            // Boxed: it nests deeper than the compiler likes to look.
+            connection: Box::pin(maker.create()).await?,
+            maker,
+        })
     }
 
-    async fn recycle(
-        &self,
-        connection: &mut MultiplexedConnection,
-        _: &Metrics,
-    ) -> RecycleResult<RedisError> {
-        ::redis::cmd("PING").exec_async(connection).await?;
-        Ok(())
+    async fn recycle(&self, line: &mut Line, metrics: &Metrics) -> RecycleResult<RedisError> {
+        line.maker.recycle(&mut line.connection, metrics).await
     }
 }
 

@@ -60,7 +60,7 @@ impl Cluster {
 
     /// All nodes, and all Sentinels.
     pub fn urls(&self) -> Urls {
-        let nodes: Vec<String> = self.nodes.iter().map(|node| address(node)).collect();
+        let nodes: Vec<String> = self.nodes.iter().map(address).collect();
         let sentinels: Vec<String> = self.sentinels.iter().map(Server::address).collect();
         Urls {
             broker: format!("amqp://guest:guest@{}/%2f", nodes.join(",")),

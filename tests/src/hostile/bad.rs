@@ -141,7 +141,7 @@ const LARGE: &[Spoil] = &[
             &b"{\"a\":"[..].repeat(BRACKETS / 5),
             d.n.to_string().as_bytes(),
         ]
-        .concat()
+        .concat();
     },
     |d, _| d.header(b"deep", b'F', &nested(b'F', TABLES)),
     |d, _| d.header(b"deep", b'A', &nested(b'A', TABLES)),
