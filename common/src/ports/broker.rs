@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::Finding;
+use super::{Finding, error::BrokerError};
 use crate::{
     job::{Lane, QueueName},
     time::Timestamp,
@@ -181,52 +181,4 @@ pub struct LaneFacts {
     pub ready: u64,
     /// Consumers.
     pub consumers: u64,
-}
-
-/// A call to a broker that failed.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum BrokerError {
-    /// No answer, or none in time.
-    #[error("the broker at {at} cannot be reached: {why}")]
-    Unreachable {
-        /// Where, without its password.
-        at: String,
-        /// What went wrong.
-        why: String,
-    },
-    /// The broker knows us and says no.
-    #[error(
-        "the broker at {at} refuses access: {why}; check user, password, virtual host and permissions"
-    )]
-    Forbidden {
-        /// Where, without its password.
-        at: String,
-        /// What it said.
-        why: String,
-    },
-    /// It has something of the same name with other properties.
-    #[error(
-        "{what} exists with other properties: {why}; it is left as it is, so rename the namespace, or drain and delete it"
-    )]
-    Mismatch {
-        /// Which queue or exchange.
-        what: String,
-        /// What it said.
-        why: String,
-    },
-    /// The file or server does what it should not.
-    #[error("the broker at {at} failed: {why}")]
-    Failed {
-        /// Where.
-        at: String,
-        /// What went wrong.
-        why: String,
-    },
-}
-
-impl BrokerError {
-    /// Whether trying again, later, may work.
-    pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Failed { .. })
-    }
 }

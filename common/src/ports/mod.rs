@@ -2,18 +2,19 @@
 //! No type of a client library crosses them.
 
 mod broker;
+mod error;
 mod store;
 
 use std::{sync::Arc, time::Duration};
 
 pub use broker::{
-    Broker, BrokerError, Confirm, Delivery, Inbox, LaneFacts, Publication, QueueFacts, Route,
-    Settlement, Source, Verdict,
+    Broker, Confirm, Delivery, Inbox, LaneFacts, Publication, QueueFacts, Route, Settlement,
+    Source, Verdict,
 };
+pub use error::{BrokerError, StoreError};
 pub use store::{
     Applied, Beat, Change, Claim, Claimed, Created, Grant, InHand, Kept, Listing, Note,
-    PageRequest, Pulse, QueueCounts, Save, SaveKey, Saved, Store, StoreError, Topic, Watch,
-    WorkerInfo,
+    PageRequest, Pulse, QueueCounts, Save, SaveKey, Saved, Store, Topic, Watch, WorkerInfo,
 };
 
 /// Something that `haul doctor` looked at.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::Finding;
+use super::{Finding, error::StoreError};
 use crate::{
     filter::Filter,
     job::{Digest, Fence, JobId, Json, Progress, QueueName, Record, StateKind, WorkerId},
@@ -355,57 +355,5 @@ impl Watch {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
-    }
-}
-
-/// A call to a store that failed.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreError {
-    /// No answer, or none in time.
-    #[error("the store at {at} cannot be reached: {why}")]
-    Unreachable {
-        /// Where, without its password.
-        at: String,
-        /// What went wrong.
-        why: String,
-    },
-    /// It knows us and says no.
-    #[error("the store at {at} refuses access: {why}; check user, password and permissions")]
-    Forbidden {
-        /// Where, without its password.
-        at: String,
-        /// What it said.
-        why: String,
-    },
-    /// It would lose jobs as it is set up.
-    #[error("the store at {at} must not be used as it is: {why}")]
-    Unsafe {
-        /// Where, without its password.
-        at: String,
-        /// What to change.
-        why: String,
-    },
-    /// It holds something that cannot be read.
-    #[error("the store at {at} holds something unreadable: {why}")]
-    Corrupt {
-        /// Where.
-        at: String,
-        /// What.
-        why: String,
-    },
-    /// It answered with an error.
-    #[error("the store at {at} failed: {why}")]
-    Failed {
-        /// Where.
-        at: String,
-        /// What it said.
-        why: String,
-    },
-}
-
-impl StoreError {
-    /// Whether trying again, later, may work.
-    pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Failed { .. })
     }
 }

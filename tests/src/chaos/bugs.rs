@@ -14,8 +14,8 @@ use serde_json::Value;
 use tokio::{process::Command, sync::Semaphore, task::JoinSet};
 
 use super::{
+    act::{Act, Link},
     drive::PLANT,
-    faults::{Act, Link},
     load::Pace,
     plan::{Counts, Mix, Shape, Step, Tracks},
 };

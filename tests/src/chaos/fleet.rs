@@ -17,8 +17,8 @@ use nix::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
+    act::Link,
     evidence::{Event, Hit, LEDGER, write_lines},
-    faults::Link,
     ledger::now_us,
     load::Progress,
 };

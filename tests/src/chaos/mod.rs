@@ -10,6 +10,7 @@
 //!
 //! The command is `tests/chaos`.
 
+pub mod act;
 pub mod bugs;
 pub mod checker;
 pub mod cluster;

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use haul_common::job::Lane;
 
 use super::{
-    faults::{Act, Link},
+    act::{Act, Link},
     load::{Chore, Pace},
 };
 use crate::proxy::Mode;

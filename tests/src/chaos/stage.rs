@@ -87,7 +87,7 @@ impl Stage {
 
     /// URLs by way of these proxies; straight to the servers without.
     pub fn urls(&self, links: Option<&Links>) -> Urls {
-        use super::faults::Link::{Amqp, Redis};
+        use super::act::Link::{Amqp, Redis};
         match self {
             Self::Embedded { file, .. } => {
                 Urls::from(format!("sqlite:{}", file.display()).as_str())
