@@ -1,7 +1,7 @@
 //! Malformed messages among good ones, through a real broker, past a real worker process.
 //!
 //! Both kinds are published beside Haul, by hand, at a steady rate: the good ones alone at first,
-//! then together with as many bad ones; last come some that are larger than anything. [`bad`] is what
+//! then together with as many bad ones; last come some that are larger than anything. `bad` is what
 //! they are.
 
 mod bad;
