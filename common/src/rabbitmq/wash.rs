@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_table_that_is_too_deep_becomes_bytes() {
         let mut value = vec![0, 0, 0, 0];
-        for _ in 0..DEPTH_MAX + 2 {
+        for _ in 0..=DEPTH_MAX {
             let length = u32::try_from(value.len() + 3).unwrap().to_be_bytes();
             value = [&length[..], b"\x01nF", &value].concat();
         }
