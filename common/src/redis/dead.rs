@@ -5,8 +5,8 @@
 //! workers may not have had the time to say so.
 //!
 //! A worker is dead once it has not beaten for [`WORKER_TTL`]. Sooner, where its connections tell:
-//! each worker listens to a channel of its own. Once the broker took a message back from it, and
-//! nobody has listened there for [`SILENCE`], its process has dropped both its connections.
+//! each worker listens to a channel of its own. When nobody listens there [`SILENCE`] after the
+//! broker took a message back from it, its process has dropped both its connections.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -32,8 +32,9 @@ pub(super) async fn is_dead(
     if let [look] = looks.as_slice()
         && dropped
         && look.verdict == Some(false)
-        && look.is_silent
     {
+        // Even while it listens: this server may not have heard yet that the line is gone, and the
+        // message that comes next does not say that it was taken back.
         let mut pipeline = Pipeline::with_capacity(1);
         pipeline
             .cmd("SET")
@@ -67,8 +68,6 @@ struct Look {
     at: Timestamp,
     /// Dead or not; nothing in doubt.
     verdict: Option<bool>,
-    /// It listened once, and nobody listens to its channel now.
-    is_silent: bool,
 }
 
 impl Look {
@@ -110,12 +109,12 @@ async fn look(link: &Link, keys: &Keys, workers: Vec<WorkerId>) -> Result<Vec<Lo
             worker,
             at,
             verdict: (!in_doubt).then_some(dead),
-            is_silent,
         });
     }
     Ok(looks)
 }
 
+/// It listened once, and nobody listens to its channel now.
 fn is_silent(sign: &Value, listeners: Value) -> Result<bool, reply::Unreadable> {
     let json = reply::bytes(sign.clone()).unwrap_or_default();
     let listened = serde_json::from_slice::<Sign>(&json).is_ok_and(|sign| sign.listens);
