@@ -170,10 +170,8 @@ pub(crate) fn parse(text: &str) -> Result<File, String> {
                 .count()
                 + 1
         });
-        format!(
-            "line {line}: {}",
-            redact(error.message().trim()).replace('\n', "; ")
-        )
+        let why = redact(error.message().trim()).replace('\n', "; ");
+        format!("line {line}: {}", why.chars().take(500).collect::<String>())
     })
 }
 

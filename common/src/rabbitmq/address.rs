@@ -27,6 +27,7 @@ impl Address {
             why,
         };
         let wrong = |why: String| {
+            let why: String = why.chars().take(300).collect();
             failed(format!(
                 "{why}; it must look like amqp://user:password@host:5672/vhost"
             ))

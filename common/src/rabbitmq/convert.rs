@@ -10,7 +10,7 @@ use crate::{
     job::{HeaderValue, Lane, QueueName},
     ports::{Delivery, Settlement, Source},
     time::Timestamp,
-    wire::{Head, Message, header, topology::origin_of},
+    wire::{Head, Message, header, is_brokers, topology::origin_of},
 };
 
 /// How many headers are carried on, and how many refused ones are named.
@@ -81,11 +81,6 @@ fn amqp_value(value: &HeaderValue) -> AMQPValue {
         HeaderValue::Float(value) => AMQPValue::Double(*value),
         HeaderValue::Text(value) => AMQPValue::LongString(value.as_str().into()),
     }
-}
-
-fn is_brokers(name: &str) -> bool {
-    name.get(..2)
-        .is_some_and(|start| start.eq_ignore_ascii_case("x-"))
 }
 
 /// What came, as the port has it.

@@ -155,14 +155,14 @@ impl<'a> LifeRow<'a> {
 
 /// The whole record of a job; `lean` leaves attempts and raw bytes out.
 pub(super) fn record(db: &Connection, key: Key<'_>, lean: bool) -> Result<Option<Record>, Fault> {
-    let (key, value): (_, &dyn rusqlite::ToSql) = match &key {
+    let (column, value): (_, &dyn rusqlite::ToSql) = match &key {
         Key::Id(id) => ("id", id),
         Key::Seq(seq) => ("seq", seq),
     };
     let raw = if lean { "NULL" } else { "specs.raw" };
     let sql = format!(
         "SELECT jobs.seq, spec, {raw} AS raw, created, progress, log, {}
-         FROM jobs JOIN specs ON specs.seq = jobs.seq WHERE jobs.{key} = ?1",
+         FROM jobs JOIN specs ON specs.seq = jobs.seq WHERE jobs.{column} = ?1",
         life_columns!()
     );
     let mut look = db.prepare_cached(&sql)?;
@@ -171,6 +171,9 @@ pub(super) fn record(db: &Connection, key: Key<'_>, lean: bool) -> Result<Option
         return Ok(None);
     };
     let (seq, mut record) = found?;
+    if matches!(key, Key::Id(id) if *id != *record.spec.id) {
+        return Err(Fault::corrupt("spec", "it is another job's"));
+    }
     if !lean {
         record.attempts = attempts(db, seq)?;
     }

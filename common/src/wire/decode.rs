@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
-use super::{Message, header as h};
+use super::{Message, header as h, is_brokers};
 use crate::{
     job::{
         BODY_BYTES_MAX, Envelope, Fence, HeaderValue, JobId, Json, Lane, MAX_ATTEMPTS_MAX,
@@ -84,7 +84,7 @@ pub fn decode(
     spec.headers = head
         .headers
         .iter()
-        .filter(|(name, _)| !KNOWN.contains(&name.as_str()))
+        .filter(|(name, _)| !KNOWN.contains(&name.as_str()) && !is_brokers(name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     spec.validate().map_err(|error| wrong("job", error))?;

@@ -53,6 +53,12 @@ pub struct Head {
     pub refused_headers: Vec<String>,
 }
 
+/// A broker's own header: never ours to send, nor to keep.
+pub(crate) fn is_brokers(name: &str) -> bool {
+    name.get(..2)
+        .is_some_and(|start| start.eq_ignore_ascii_case("x-"))
+}
+
 /// Names of the headers that mean something to Haul.
 pub mod header {
     /// RFC 3339: not before.
