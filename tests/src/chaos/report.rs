@@ -7,11 +7,14 @@ use serde::Serialize;
 
 use super::{
     checker::{Verdict, check},
-    evidence::{Evidence, Run},
+    evidence::{Evidence, Hit, Run},
 };
 
-/// Repeated effects, in percent.
+/// Repeated effects, in percent of what completed.
 const REPEATED_MAX: f64 = 0.2;
+/// Repeated effects for each time that the store forgot what it had confirmed: they depend on how
+/// much it forgot, not on how many jobs a run has.
+const FORGOTTEN_MAX: u64 = 100;
 /// Until a killed worker's job starts again, 99 % of them.
 const RESTART_MS_MAX: u64 = 12_000;
 
@@ -35,7 +38,7 @@ impl Report {
         let verdict = check(evidence);
         let report = Self {
             run: evidence.run.clone(),
-            missed: missed(&verdict),
+            missed: missed(&verdict, forgot(evidence)),
             verdict,
         };
         fs::write(
@@ -104,16 +107,26 @@ fn times(spread: Option<[u64; 3]>) -> String {
     )
 }
 
-fn missed(verdict: &Verdict) -> Vec<String> {
+/// How often the store forgot.
+fn forgot(evidence: &Evidence) -> u64 {
+    let rollbacks = evidence.events.iter();
+    rollbacks
+        .filter(|event| matches!(event.hit, Hit::Rollback))
+        .count() as u64
+}
+
+fn missed(verdict: &Verdict, forgot: u64) -> Vec<String> {
     let broken = verdict.safety.iter().filter(|(_, count)| **count > 0);
     let mut missed: Vec<_> = broken
         .map(|(name, count)| format!("{name}: {count}"))
         .collect();
-    if verdict.repeated_percent > REPEATED_MAX {
-        missed.push(format!(
-            "repeated effects: {:.3} %",
-            verdict.repeated_percent
-        ));
+    let repeated: u64 = verdict.duplicates.values().sum();
+    let after_rollback = verdict.duplicates.get("rollback").copied().unwrap_or(0);
+    let excused = after_rollback.min(forgot * FORGOTTEN_MAX);
+    #[expect(clippy::cast_precision_loss, reason = "a percentage")]
+    let percent = 100.0 * (repeated - excused) as f64 / verdict.completed.max(1) as f64;
+    if percent > REPEATED_MAX {
+        missed.push(format!("repeated effects: {:.3} %", percent));
     }
     if let Some([_, most, _]) = verdict
         .restart_ms
