@@ -168,23 +168,31 @@ impl Disk {
         Ok(Self(place.to_owned()))
     }
 
-    /// No room is left.
+    /// Next to no room is left.
     ///
     /// # Errors
     /// When the system does not let us.
     pub fn fill(&self) -> Result<()> {
+        let mut last = Ok(());
+        // It grows meanwhile, and cannot be made smaller than what is on it.
+        for spare_pages in [16, 64, 256, 1024] {
+            let size = (self.used_pages()? + spare_pages) * 4096;
+            last = self.resize(&format!("size={size}"));
+            if last.is_ok() {
+                break;
+            }
+        }
+        last
+    }
+
+    fn used_pages(&self) -> Result<u64> {
         let said = Command::new("df")
             .args(["-B4096", "--output=used"])
             .arg(&self.0)
             .output()?;
         let said = String::from_utf8(said.stdout)?;
-        let used: u64 = said
-            .lines()
-            .last()
-            .context("df said nothing")?
-            .trim()
-            .parse()?;
-        self.resize(&format!("size={}", used.max(1) * 4096))
+        let used = said.lines().last().context("df said nothing")?;
+        Ok(used.trim().parse()?)
     }
 
     /// There is room again.
