@@ -126,7 +126,7 @@ fn missed(verdict: &Verdict, forgot: u64) -> Vec<String> {
     #[expect(clippy::cast_precision_loss, reason = "a percentage")]
     let percent = 100.0 * (repeated - excused) as f64 / verdict.completed.max(1) as f64;
     if percent > REPEATED_MAX {
-        missed.push(format!("repeated effects: {:.3} %", percent));
+        missed.push(format!("repeated effects: {percent:.3} %"));
     }
     if let Some([_, most, _]) = verdict
         .restart_ms
