@@ -1,12 +1,13 @@
 //! Which workers live: their heartbeats, and who they are.
 
+use std::time::Instant;
+
 use ::redis::Pipeline;
 
 use super::{keys::Keys, link::Link, reply, scripts};
 use crate::{
     job::{Fence, JobId, WorkerId},
     ports::{Beat, Pulse, StoreError, WorkerInfo},
-    time::Timestamp,
 };
 
 /// Jobs that one call of the script looks at; the server does nothing else meanwhile.
@@ -24,7 +25,7 @@ pub(super) async fn beat(
     // A worker without jobs beats too.
     loop {
         let (now, rest) = running.split_at(running.len().min(BEAT_AT_ONCE));
-        let asked = Timestamp::now();
+        let asked = Instant::now();
         let reply = link
             .eval(scripts::beat(keys, &beat.worker, listens, now))
             .await?;

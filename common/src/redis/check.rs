@@ -10,7 +10,6 @@ use ::redis::{Pipeline, Value};
 use super::{link::Link, reply};
 use crate::{
     ports::{Finding, Level, StoreError},
-    time::Timestamp,
 };
 
 /// Slower than this, the round trip shows in every job.
@@ -70,7 +69,7 @@ pub(super) async fn findings(link: &Link) -> Vec<Finding> {
 }
 
 async fn set_clock(link: &Link) -> Result<(), StoreError> {
-    let asked = Timestamp::now();
+    let asked = Instant::now();
     let mut pipeline = Pipeline::with_capacity(1);
     pipeline.cmd("TIME");
     let time = link.query(&pipeline).await?.pop().unwrap_or_default();

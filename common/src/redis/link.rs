@@ -32,7 +32,9 @@ pub(super) struct Link {
     pool: Pool,
     address: Address,
     at: String,
-    /// Server's clock less ours, in milliseconds.
+    /// From here time is counted: unlike the wall clock, nobody sets it.
+    start: Instant,
+    /// The server's clock at `start`, in milliseconds.
     offset: AtomicI64,
     health: Mutex<Health>,
 }
@@ -62,7 +64,8 @@ impl Link {
             pool,
             address,
             at,
-            offset: AtomicI64::new(0),
+            start: Instant::now(),
+            offset: AtomicI64::new(Timestamp::now().as_millis()),
             health: Mutex::default(),
         })
     }
@@ -198,15 +201,14 @@ impl Link {
 
     /// The server's clock.
     pub(super) fn now(&self) -> Timestamp {
-        let offset = self.offset.load(Ordering::Relaxed);
-        Timestamp::from_millis(Timestamp::now().as_millis().saturating_add(offset))
+        Timestamp::from_millis(self.offset.load(Ordering::Relaxed)) + self.start.elapsed()
     }
 
     /// Sets the clock by a reading that was made between `asked` and now.
-    pub(super) fn set_clock(&self, asked: Timestamp, reading: i64) {
-        let now = Timestamp::now().as_millis();
-        let middle = asked.as_millis() + (now - asked.as_millis()) / 2;
-        self.offset.store(reading - middle, Ordering::Relaxed);
+    pub(super) fn set_clock(&self, asked: Instant, reading: i64) {
+        let middle = asked.duration_since(self.start) + asked.elapsed() / 2;
+        let at_start = Timestamp::from_millis(reading) - middle;
+        self.offset.store(at_start.as_millis(), Ordering::Relaxed);
     }
 
     /// Lets no more connections out.
@@ -250,6 +252,15 @@ mod tests {
         ] {
             assert_eq!(Link::open(url).unwrap().at(), at);
         }
+    }
+
+    #[tokio::test]
+    async fn the_clock_goes_on_from_what_the_server_said() {
+        let link = Link::open("redis://localhost").unwrap();
+        let asked = Instant::now();
+        link.set_clock(asked, 1_000_000);
+        let now = link.now().as_millis();
+        assert!((1_000_000..1_001_000).contains(&now), "{now}");
     }
 
     #[tokio::test]
