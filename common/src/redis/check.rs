@@ -8,9 +8,7 @@ use std::{
 use ::redis::{Pipeline, Value};
 
 use super::{link::Link, reply};
-use crate::{
-    ports::{Finding, Level, StoreError},
-};
+use crate::ports::{Finding, Level, StoreError};
 
 /// Slower than this, the round trip shows in every job.
 const SLOW: Duration = Duration::from_millis(50);
