@@ -113,8 +113,8 @@ pub struct Delivery {
     /// Where it came from: queue and lane, where known. Lost sheep carry what their routing key
     /// or their headers told.
     pub origin: (QueueName, Lane),
-    /// It was delivered before.
-    pub redelivered: bool,
+    /// How often it was delivered before, as well as the broker knows.
+    pub returned: u32,
     /// When it was published, by its publisher's clock, where the broker keeps that. Lanes are
     /// first in, first out: what was put into this one earlier has been delivered.
     pub published: Option<Timestamp>,

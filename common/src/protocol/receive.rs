@@ -57,7 +57,7 @@ impl Protocol {
         match wire::decode(&delivery.message, (queue, lane), self.backend.store.now()) {
             Err(error) => self.bury_malformed(delivery, &error, false).await,
             Ok(envelope) => {
-                let dropped = delivery.redelivered;
+                let dropped = delivery.returned > 0;
                 self.start(envelope, dropped, worker, &runs_here).await
             }
         }

@@ -101,7 +101,7 @@ pub(super) fn incoming(
     Delivery {
         origin,
         given_up,
-        redelivered: from.redelivered,
+        returned: returned(&from),
         published: published(&from.properties),
         message: Message {
             head,
@@ -109,6 +109,15 @@ pub(super) fn incoming(
         },
         settlement,
     }
+}
+
+/// Quorum queues count, in a header that the first delivery does not have.
+fn returned(from: &lapin::message::Delivery) -> u32 {
+    let headers = from.properties.headers().as_ref();
+    let count = headers.and_then(|table| table.inner().get("x-delivery-count"));
+    let count = count.and_then(AMQPValue::as_long_long_int).unwrap_or(0);
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    count.max(from.redelivered.into())
 }
 
 /// Whole seconds, as AMQP has it. No clock is so far ahead that what waits would seem overtaken.

@@ -207,7 +207,7 @@ impl Consumer {
             self.unsettled.insert(message.seq, self.handed);
             let tag = message.seq.cast_unsigned();
             let delivery = Delivery {
-                redelivered: message.deliveries > 0,
+                returned: u32::try_from(message.deliveries).unwrap_or(u32::MAX),
                 published: None,
                 message: read(message),
                 origin: (self.tap.queue.clone(), self.tap.lane),

@@ -16,6 +16,7 @@ haul_tests::on_both! {
     an_abort_gives_attempts_back_at_no_cost,
     a_checkpoint_saved_while_stopping_is_seen_by_the_next_worker,
     a_stopped_worker_is_gone,
+    what_waits_behind_a_long_job_goes_to_whoever_is_free,
     a_guard_frees_the_delivery_and_runs_nothing_twice,
     a_guarded_job_goes_on_after_an_abort,
     a_guarded_job_goes_on_after_a_crash,
@@ -152,9 +153,9 @@ async fn a_stopped_worker_is_gone(fleet: Fleet) {
     assert_eq!(left, [two.id().clone()]);
 }
 
-/// A worker with one slot that lets a guard stand in after a second.
+/// A worker with one slot that soon lets a guard stand in.
 async fn guarded(fleet: &Fleet) -> haul_worker::Running {
-    let after = Duration::from_secs(1);
+    let after = Duration::from_millis(300);
     fleet
         .worker(|w| {
             w.queue("default", 1)
@@ -164,11 +165,29 @@ async fn guarded(fleet: &Fleet) -> haul_worker::Running {
         .await
 }
 
-/// Waits until the job that runs is guarded: its delivery no longer keeps the next one away.
+/// Waits until the job that runs is guarded. With one slot a worker holds two deliveries: it gets a
+/// second one that waits only when the guard has freed that of the job.
 async fn is_guarded(fleet: &Fleet) -> haul_producer::Job<Scripted> {
+    fleet.submit([Act::Ok]).await;
     let next = fleet.submit([Act::Ok]).await;
     fleet.ready(Lane::Normal, 0).await;
     next
+}
+
+async fn what_waits_behind_a_long_job_goes_to_whoever_is_free(fleet: Fleet) {
+    let _one = fleet
+        .worker(|w| w.queue("default", 1).handle(scripted::run))
+        .await;
+    let long = fleet.submit([Act::Hold]).await;
+    fleet.started(long.id(), 1).await;
+    // The busy worker has it at hand.
+    let next = fleet.submit([Act::Ok]).await;
+    fleet.ready(Lane::Normal, 0).await;
+    let _two = fleet.scripted().await;
+    assert_eq!(result(&next).await, "done");
+    assert_eq!(fleet.desk.starts(long.id()), 1);
+    fleet.desk.let_go(1);
+    assert_eq!(result(&long).await, "done");
 }
 
 async fn a_guard_frees_the_delivery_and_runs_nothing_twice(fleet: Fleet) {

@@ -9,7 +9,7 @@ use haul_common::{
 };
 use tokio::sync::mpsc;
 
-use super::Hub;
+use super::{Hub, room::Room};
 use crate::stop::Level;
 
 /// A consumer that got nothing for this long, while its lane has work, is deaf.
@@ -18,6 +18,8 @@ const DEAF_AFTER: Duration = Duration::from_secs(15);
 /// Why a consumer ended.
 enum End {
     Stop,
+    /// All slots have been taken for long: whoever has a free one shall have the work.
+    Full,
     Lost,
     /// The store is away for this worker; others may reach it, and shall have the work.
     Away,
@@ -27,7 +29,7 @@ pub(super) async fn run(
     hub: Arc<Hub>,
     queue: QueueName,
     lane: Lane,
-    prefetch: u16,
+    room: Arc<Room>,
     to: mpsc::Sender<Delivery>,
 ) {
     let mut waits = patience();
@@ -37,7 +39,7 @@ pub(super) async fn run(
             () = hub.health.well() => {}
         }
         let source = Source::Lane(queue.clone(), lane);
-        let consume = hub.protocol.backend().broker.consume(source, prefetch);
+        let consume = hub.protocol.backend().broker.consume(source, room.prefetch);
         let consumed = tokio::select! {
             () = hub.stop.reached(Level::Quiet) => return,
             consumed = consume => consumed,
@@ -46,10 +48,17 @@ pub(super) async fn run(
             Ok(inbox) => {
                 waits = patience();
                 let attached = hub.readiness.attach();
-                let end = forward(&hub, &queue, lane, inbox, &to).await;
+                let end = forward(&hub, &queue, lane, &room, inbox, &to).await;
+                if let End::Full = end {
+                    tokio::select! {
+                        () = hub.stop.reached(Level::Quiet) => return,
+                        () = room.opens() => continue,
+                    }
+                }
                 drop(attached);
                 match end {
                     End::Stop => return,
+                    End::Full => {}
                     End::Away => {
                         tracing::warn!(%queue, %lane, "not consuming until the store answers");
                     }
@@ -90,16 +99,19 @@ async fn forward(
     hub: &Hub,
     queue: &QueueName,
     lane: Lane,
+    room: &Room,
     mut inbox: Inbox,
     to: &mpsc::Sender<Delivery>,
 ) -> End {
     let mut suspect = false;
     let mut away = pin!(hub.health.away());
+    let mut fills = pin!(room.fills());
     loop {
         tokio::select! {
             biased;
             () = hub.stop.reached(Level::Quiet) => return End::Stop,
             () = &mut away => return End::Away,
+            () = &mut fills => return End::Full,
             delivery = inbox.0.recv() => {
                 suspect = false;
                 let Some(delivery) = delivery else { return End::Lost };

@@ -1,10 +1,19 @@
 //! Which lane is next.
 
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll},
+};
+
 use haul_common::{job::Lane, ports::Delivery};
 use tokio::sync::mpsc;
 
 /// Turns of the lanes, highest first, while all have work.
 const WEIGHTS: [i64; 4] = [8, 4, 2, 1];
+
+/// A message that was returned this often is kept until it can start: the broker gives up on one that
+/// goes round for ever (`x-delivery-limit`), and that is meant for those that crash workers.
+const RETURNS_MAX: u32 = 20;
 
 /// Chooses among the lanes that have work: smooth weighted round robin, or strictly the highest.
 #[derive(Debug)]
@@ -52,6 +61,8 @@ impl Picker {
 #[derive(Debug)]
 pub(super) struct Lanes {
     from: [mpsc::Receiver<Delivery>; 4],
+    /// Came before what is in `from`, and was not given back.
+    kept: [VecDeque<Delivery>; 4],
     picker: Picker,
 }
 
@@ -73,6 +84,7 @@ impl Lanes {
         (
             Self {
                 from,
+                kept: Default::default(),
                 picker: Picker::new(strict),
             },
             Lane::ALL.into_iter().zip(to),
@@ -84,17 +96,29 @@ impl Lanes {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Delivery>> {
-        use std::task::Poll;
-        let has_work = [0, 1, 2, 3].map(|n| !self.from[n].is_empty());
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        let has_work = [0, 1, 2, 3].map(|n| !self.kept[n].is_empty() || !self.from[n].is_empty());
         let first = self.picker.pick(has_work);
+        if let Some(kept) = first.and_then(|n| self.kept[n].pop_front()) {
+            return Poll::Ready(Some(kept));
+        }
         let order = first
             .into_iter()
             .chain((0..4).filter(|n| Some(*n) != first));
+        self.poll_feeds(cx, order)
+            .map(|came| came.map(|(_, delivery)| delivery))
+    }
+
+    /// The first that came, of these lanes in this order. Nothing once all four have ended.
+    fn poll_feeds(
+        &mut self,
+        cx: &mut Context<'_>,
+        order: impl Iterator<Item = usize>,
+    ) -> Poll<Option<(usize, Delivery)>> {
         let mut ended = 0;
         for n in order {
             match self.from[n].poll_recv(cx) {
-                Poll::Ready(Some(delivery)) => return Poll::Ready(Some(delivery)),
+                Poll::Ready(Some(delivery)) => return Poll::Ready(Some((n, delivery))),
                 Poll::Ready(None) => ended += 1,
                 Poll::Pending => {}
             }
@@ -106,10 +130,22 @@ impl Lanes {
         }
     }
 
+    /// Gives back what is here and what still comes, until all feeds have ended.
+    pub(super) async fn give_back(&mut self) {
+        while let Some((n, delivery)) = std::future::poll_fn(|cx| self.poll_feeds(cx, 0..4)).await {
+            if delivery.returned < RETURNS_MAX {
+                delivery.settlement.release();
+            } else {
+                self.kept[n].push_back(delivery);
+            }
+        }
+    }
+
     /// Gives back what was not started.
     pub(super) fn release(mut self) {
-        for from in &mut self.from {
+        for (from, kept) in self.from.iter_mut().zip(self.kept) {
             from.close();
+            kept.into_iter().for_each(|it| it.settlement.release());
             while let Ok(delivery) = from.try_recv() {
                 delivery.settlement.release();
             }
@@ -119,6 +155,12 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
+    use haul_common::{
+        job::QueueName,
+        ports::{Settlement, Verdict},
+        wire::Message,
+    };
+
     use super::*;
 
     fn turns(picker: &mut Picker, has_work: [bool; 4], count: usize) -> [usize; 4] {
@@ -149,6 +191,38 @@ mod tests {
             turns(&mut picker, [true, false, true, true], 50),
             [50, 0, 0, 0]
         );
+    }
+
+    fn delivery(returned: u32, lane: Lane) -> (Delivery, mpsc::UnboundedReceiver<(u64, Verdict)>) {
+        let (to, verdicts) = mpsc::unbounded_channel();
+        let delivery = Delivery {
+            message: Message::default(),
+            origin: (QueueName::default_queue(), lane),
+            returned,
+            published: None,
+            given_up: None,
+            settlement: Settlement::new(1, to),
+        };
+        (delivery, verdicts)
+    }
+
+    #[tokio::test]
+    async fn what_went_round_often_is_kept_and_has_its_turn() {
+        let (mut lanes, ends) = Lanes::new(false, 2);
+        let mut verdicts = Vec::new();
+        for (lane, to) in ends {
+            let often = if lane == Lane::Low { RETURNS_MAX } else { 0 };
+            let (delivery, verdict) = delivery(often, lane);
+            to.send(delivery).await.unwrap();
+            verdicts.push(verdict);
+        }
+        lanes.give_back().await;
+        let given = verdicts.iter_mut().map(|v| v.try_recv().ok());
+        let given: Vec<_> = given.map(|v| v.map(|(_, verdict)| verdict)).collect();
+        let back = Some(Verdict::Release);
+        assert_eq!(given, [back, back, back, None]);
+        assert_eq!(lanes.next().await.unwrap().origin.1, Lane::Low);
+        assert!(lanes.next().await.is_none());
     }
 
     #[test]

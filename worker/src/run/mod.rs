@@ -15,6 +15,7 @@ mod janitor;
 mod lanes;
 mod overdue;
 mod queue;
+mod room;
 mod sheep;
 mod supervise;
 mod table;

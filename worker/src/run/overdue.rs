@@ -50,7 +50,7 @@ impl Passed {
 
     /// A delivery that came again says nothing about what was put in after it.
     pub(super) fn note(&self, queue: &QueueName, lane: Lane, delivery: &Delivery) {
-        let published = delivery.published.filter(|_| !delivery.redelivered);
+        let published = delivery.published.filter(|_| delivery.returned == 0);
         if let (Some(lanes), Some(at)) = (self.0.get(queue), published) {
             lanes[lane.index()].fetch_max(at.as_millis(), Ordering::Relaxed);
         }

@@ -3,23 +3,20 @@
 use std::{convert::Infallible, sync::Arc};
 
 use haul_common::{job::QueueName, ports::Delivery};
-use tokio::sync::Semaphore;
 
-use super::{Hub, attempt, feed, health::Gate, lanes::Lanes};
+use super::{Hub, attempt, feed, health::Gate, lanes::Lanes, room::Room};
 use crate::stop::Level;
 
 pub(super) async fn run(hub: Arc<Hub>, queue: QueueName, slots: u32) {
-    // What runs is unsettled too: with no more than that, a lane whose jobs fill all slots never
-    // has its next one at hand when a slot becomes free, and a lower lane takes it.
-    let prefetch = u16::try_from(slots.saturating_mul(2)).unwrap_or(u16::MAX);
-    let (mut lanes, ends) = Lanes::new(hub.strict_lanes, usize::from(prefetch));
+    let room = Arc::new(Room::new(slots));
+    let (mut lanes, ends) = Lanes::new(hub.strict_lanes, room.prefetch.into());
     for (lane, to) in ends {
-        hub.io
-            .spawn(feed::run(hub.clone(), queue.clone(), lane, prefetch, to));
+        let (hub, queue, room) = (hub.clone(), queue.clone(), room.clone());
+        hub.io.clone().spawn(feed::run(hub, queue, lane, room, to));
     }
     tokio::select! {
         () = hub.stop.reached(Level::Quiet) => {}
-        _ = take(&hub, &queue, &mut lanes, slots) => {}
+        _ = take(&hub, &queue, &mut lanes, &room) => {}
     }
     lanes.release();
 }
@@ -29,13 +26,12 @@ async fn take(
     hub: &Arc<Hub>,
     queue: &QueueName,
     lanes: &mut Lanes,
-    slots: u32,
+    room: &Room,
 ) -> Option<Infallible> {
-    let slots = Arc::new(Semaphore::new(slots as usize));
     let mut gate = hub.gates.gate(queue);
     loop {
         let slot = tokio::select! {
-            slot = slots.clone().acquire_owned() => slot.ok()?,
+            slot = room.slot(lanes) => slot?,
             () = hub.health.away() => {
                 give_back(hub, lanes).await?;
                 continue;
@@ -72,11 +68,9 @@ async fn next(hub: &Hub, gate: &mut Gate<'_>, lanes: &mut Lanes) -> Option<Optio
 /// Gives back what waits here until the store answers: others may reach it. The feeds have stopped,
 /// so that it does not come again.
 async fn give_back(hub: &Hub, lanes: &mut Lanes) -> Option<()> {
-    loop {
-        tokio::select! {
-            biased;
-            () = hub.health.well() => return Some(()),
-            delivery = lanes.next() => delivery?.settlement.release(),
-        }
+    tokio::select! {
+        biased;
+        () = hub.health.well() => Some(()),
+        () = lanes.give_back() => None,
     }
 }
