@@ -124,6 +124,10 @@ impl Store for FaultyStore {
         self.go(Call::Read, self.inner.expire(limit)).await
     }
 
+    async fn refile(&self) -> Result<bool, StoreError> {
+        self.go(Call::Read, self.inner.refile()).await
+    }
+
     async fn watch(&self, topic: Topic) -> Result<Watch, StoreError> {
         self.go(Call::Read, self.inner.watch(topic)).await
     }

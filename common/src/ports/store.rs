@@ -133,6 +133,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// When the store is away.
     async fn expire(&self, limit: usize) -> Result<usize, StoreError>;
 
+    /// Where the store may have come back with a part of a write: files the next records by what they
+    /// say themselves. Says whether there are more; costs nothing where all is in order.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn refile(&self) -> Result<bool, StoreError>;
+
     /// Ticks whenever the topic changes. May tick without a change, and merges ticks that come
     /// quickly; nothing that happens after it returns goes unnoticed while the store is there.
     ///

@@ -141,10 +141,8 @@ fn clock(time: Value) -> Result<Timestamp, reply::Unreadable> {
 
 fn is_young(info: Value, now: Timestamp, since: Value) -> Result<bool, reply::Unreadable> {
     let info = reply::text(info)?;
-    let up = info
-        .lines()
-        .find_map(|line| line.strip_prefix("uptime_in_seconds:"));
-    let up: u64 = up.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    let up = reply::info(&info, "uptime_in_seconds");
+    let up: u64 = up.and_then(|text| text.parse().ok()).unwrap_or(0);
     if up <= WORKER_TTL.as_secs() || since == Value::Nil {
         return Ok(true);
     }

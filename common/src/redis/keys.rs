@@ -15,6 +15,8 @@
 //! | `worker:<id>` | string | the description of a worker that beats, with a time to live |
 //! | `suspicion:<id>` | string | since when a worker seems to have dropped its connections, ms |
 //! | `workers` | sorted set | ids by last beat, ms |
+//! | `filing` | string | who files all records again just now, with a time to live |
+//! | `filed` | string | the life of the server (`run_id`) in which all records were filed |
 //! | `since` | string | when this memory began, ms: younger than a heartbeat, it proves nothing |
 //!
 //! Channels: `job:<id>` for each job, named as its key; `watch:cancels`; and `alive:<id>`, which a
@@ -91,6 +93,14 @@ impl Keys {
         self.key(["workers", ""])
     }
 
+    pub(super) fn filing(&self) -> String {
+        self.key(["filing", ""])
+    }
+
+    pub(super) fn filed(&self) -> String {
+        self.key(["filed", ""])
+    }
+
     pub(super) fn since(&self) -> String {
         self.key(["since", ""])
     }
@@ -125,6 +135,8 @@ mod tests {
             keys.worker(&"w".parse().unwrap()),
             keys.workers(),
             keys.since(),
+            keys.filing(),
+            keys.filed(),
             keys.cancels(),
         ] {
             assert!(key.starts_with("{fleet}:"), "{key}");

@@ -85,6 +85,11 @@ impl Link {
         self.address.client().await?.get_async_pubsub().await
     }
 
+    /// How many connections to the server were made: whenever it starts anew, there are more.
+    pub(super) fn connections(&self) -> usize {
+        self.pool.manager().made()
+    }
+
     /// A connection that answered just now.
     pub(super) async fn connection(&self) -> Result<Connection, StoreError> {
         let error = match self.pool.get().await {

@@ -7,11 +7,13 @@
 //! | [`flight`] | group commit: waiting calls share a round trip |
 //! | [`scripts`] | one Lua script per kind of write, each with a typed wrapper |
 //! | [`keys`], [`record`], [`reply`], [`fault`] | names, shapes, answers, errors |
+//! | [`orphans`], [`overdue`], [`refile`] | what heals |
 //! | [`list`], [`alive`], [`watch`], [`check`] | queries, liveness, ticks, the doctor |
 //!
 //! What must stay true: a write of a job's life happens in `create`, `claim` or `apply` only, each
 //! compare-and-set; `note` and `save` ask for the fence. No script knows a rule of the life beyond
-//! "waits, and its time has come". Nothing scans the keyspace.
+//! "waits, and its time has come". Nothing but [`refile`] scans the keyspace, once for each life of a
+//! server.
 
 mod address;
 mod alive;
@@ -28,6 +30,7 @@ mod orphans;
 mod overdue;
 mod pool;
 mod record;
+mod refile;
 mod reply;
 mod scripts;
 mod watch;
@@ -40,7 +43,9 @@ use futures_util::future::try_join_all;
 use tokio::sync::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{flight::Flights, keys::Keys, link::Link, reply::Unreadable, watch::Watches};
+use self::{
+    flight::Flights, keys::Keys, link::Link, refile::Refile, reply::Unreadable, watch::Watches,
+};
 use crate::{
     filter::Filter,
     job::{JobId, QueueName, Record, WorkerId},
@@ -62,6 +67,7 @@ pub struct RedisStore {
     link: Arc<Link>,
     flights: Flights,
     watches: Watches,
+    refile: Refile,
     /// Channels of workers that beat here, which this process listens to.
     lines: Mutex<HashMap<WorkerId, Watch>>,
     tasks: TaskTracker,
@@ -93,6 +99,7 @@ impl RedisStore {
             link,
             flights,
             watches,
+            refile: Refile::new(),
             lines: Mutex::default(),
             tasks,
             closing,
@@ -237,6 +244,10 @@ impl Store for RedisStore {
             }
         }
         Ok(removed)
+    }
+
+    async fn refile(&self) -> Result<bool, StoreError> {
+        self.refile.slice(&self.link, &self.keys).await
     }
 
     async fn watch(&self, topic: Topic) -> Result<Watch, StoreError> {

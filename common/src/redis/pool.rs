@@ -1,6 +1,9 @@
 //! Connections to the server as it is just now, kept while they answer.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use ::redis::{AsyncConnectionConfig, RedisError, aio::MultiplexedConnection};
 use deadpool::{
@@ -46,6 +49,14 @@ impl DerefMut for Line {
 pub(super) struct Connector {
     address: Address,
     limits: AsyncConnectionConfig,
+    made: AtomicUsize,
+}
+
+impl Connector {
+    /// How many connections it has made.
+    pub(super) fn made(&self) -> usize {
+        self.made.load(Ordering::Relaxed)
+    }
 }
 
 impl Manager for Connector {
@@ -55,6 +66,7 @@ impl Manager for Connector {
     async fn create(&self) -> Result<Line, RedisError> {
         let server = Box::pin(self.address.client()).await?;
         let server = server.get_connection_info().clone();
+        self.made.fetch_add(1, Ordering::Relaxed);
         let maker = deadpool_redis::Manager::new_with_config(server, self.limits.clone())?;
         Ok(Line {
             // Boxed: it nests deeper than the compiler likes to look.
@@ -82,8 +94,12 @@ pub(super) fn to(address: Address) -> Result<Pool, BuildError> {
         },
         ..PoolConfig::default()
     };
-    Pool::builder(Connector { address, limits })
-        .config(config)
-        .runtime(Runtime::Tokio1)
-        .build()
+    Pool::builder(Connector {
+        address,
+        limits,
+        made: AtomicUsize::new(0),
+    })
+    .config(config)
+    .runtime(Runtime::Tokio1)
+    .build()
 }

@@ -38,6 +38,12 @@ pub(super) fn array(value: Value) -> Result<Vec<Value>, Unreadable> {
     }
 }
 
+/// A line of INFO.
+pub(super) fn info<'t>(info: &'t str, name: &str) -> Option<&'t str> {
+    let mut pairs = info.lines().filter_map(|line| line.split_once(':'));
+    pairs.find(|it| it.0 == name).map(|(_, value)| value.trim())
+}
+
 /// What HGETALL answers.
 pub(super) fn fields(value: Value) -> Result<Fields, Unreadable> {
     let mut values = array(value)?.into_iter();

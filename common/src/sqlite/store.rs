@@ -186,6 +186,11 @@ impl Store for Sqlite {
         Ok(forgotten)
     }
 
+    /// Records and indexes are written in one transaction.
+    async fn refile(&self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     async fn watch(&self, topic: Topic) -> Result<Watch, StoreError> {
         Ok(Watch(match topic {
             Topic::Job(id) => self.inner.hub.watch_job(id),

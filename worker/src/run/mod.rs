@@ -4,7 +4,8 @@
 //!   broker -> feed (one per lane) -> queue (one per queue: lanes, slots) -> attempt (one per job)
 //!                                                                           `-> supervise
 //!   heartbeat: liveness, cancels, lost attempts      janitor: orphans, expiry
-//!   overdue: jobs without a message                  sheep: unrouted
+//!   overdue: jobs without a message                  refile: records that no index knows
+//!   sheep: unrouted
 //! ```
 
 mod attempt;
@@ -15,6 +16,7 @@ mod janitor;
 mod lanes;
 mod overdue;
 mod queue;
+mod refile;
 mod room;
 mod sheep;
 mod supervise;
@@ -187,6 +189,7 @@ async fn run(hub: Arc<Hub>, grace: Duration, owns_backend: bool) {
     background.spawn(heartbeat::run(hub.clone()));
     background.spawn(janitor::run(hub.clone()));
     background.spawn(overdue::run(hub.clone()));
+    background.spawn(refile::run(hub.clone()));
     background.spawn(sheep::run(hub.clone()));
     let consuming = TaskTracker::new();
     for (queue, slots) in &hub.worker.queues {

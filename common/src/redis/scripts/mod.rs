@@ -24,7 +24,7 @@ use super::{
     record::Pairs,
     reply::{self, Unreadable},
 };
-use crate::job::StateKind;
+use crate::{job::StateKind, life::RETENTION_DEAD};
 
 macro_rules! scripts {
     ($($name:ident = $file:literal;)+) => {
@@ -40,6 +40,7 @@ scripts! {
     EXPIRE = "expire.lua";
     NOTE = "note.lua";
     PRUNE = "prune.lua";
+    REFILE = "refile.lua";
     SAVE = "save.lua";
 }
 
@@ -154,4 +155,25 @@ pub(super) fn expired(value: ::redis::Value) -> Result<(usize, usize), Unreadabl
 /// Drops an index entry whose record is gone.
 pub(super) fn prune(keys: &Keys, index: &str, id: &str) -> Call {
     Call::new(&PRUNE, &[keys.job(id), index.to_owned()]).text(id)
+}
+
+/// Files these jobs' records in the indexes by what they say themselves. One whose expiry is unknown is
+/// kept as long as a dead one.
+pub(super) fn refile(keys: &Keys, ids: &[String]) -> Call {
+    let keys = [
+        keys.indexes(),
+        keys.queues(),
+        keys.expiry(),
+        keys.batches(),
+        keys.job(""),
+    ];
+    let (ended, others): (Vec<StateKind>, Vec<StateKind>) =
+        StateKind::ALL.iter().partition(|state| state.is_terminal());
+    let call = Call::new(&REFILE, &keys)
+        .number(RETENTION_DEAD.as_millis())
+        .number(ended.len())
+        .number(StateKind::ALL.len());
+    let states = ended.into_iter().chain(others);
+    let call = states.fold(call, |call, state| call.text(state.as_str()));
+    ids.iter().fold(call, |call, id| call.text(id))
 }

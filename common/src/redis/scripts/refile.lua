@@ -1,0 +1,43 @@
+-- Files records in the indexes by what they say themselves.
+--
+-- KEYS  1 prefix of the indexes   2 queues   3 expiry   4 prefix of batches   5 prefix of jobs
+-- ARGV  1 for how long an ended job is kept whose expiry is unknown, ms   2 how many states are of
+--       jobs that have ended   3 how many states there are   4… the states, those first   … ids
+-- Returns how many of the records were filed wrongly.
+local time = redis.call('TIME')
+local expiry = string.format('%.0f', time[1] * 1000 + ARGV[1])
+local count = tonumber(ARGV[3])
+local ended, states = {}, {}
+for place = 1, count do
+    states[place] = ARGV[3 + place]
+    ended[states[place]] = place <= tonumber(ARGV[2])
+end
+local wrong = 0
+for place = 4 + count, #ARGV do
+    local id = ARGV[place]
+    local job = redis.call('HMGET', KEYS[5] .. id, 'head', 'meta')
+    local state = job[1] and string.match(job[1], '^[^|]*')
+    if job[2] and ended[state] ~= nil then
+        local queue, created, batch =
+            string.match(job[2], '^[^|]*|([^|]*)|([^|]*)|[^|]*|([^|]*)')
+        local changed = redis.call('SADD', KEYS[2], queue)
+        for _, other in ipairs(states) do
+            local index = KEYS[1] .. queue .. ':' .. other
+            if other == state then
+                changed = changed + redis.call('ZADD', index, 'NX', created, id)
+            else
+                changed = changed + redis.call('ZREM', index, id)
+            end
+        end
+        if batch ~= '' then
+            changed = changed + redis.call('ZADD', KEYS[4] .. batch, 'NX', created, id)
+        end
+        if ended[state] then
+            changed = changed + redis.call('ZADD', KEYS[3], 'NX', expiry, id)
+        else
+            changed = changed + redis.call('ZREM', KEYS[3], id)
+        end
+        if changed > 0 then wrong = wrong + 1 end
+    end
+end
+return wrong
