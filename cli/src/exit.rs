@@ -141,8 +141,10 @@ fn code_of_one(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
     if let Some(ProtocolError::Store(error)) = error.downcast_ref::<ProtocolError>() {
         return Some(store(error));
     }
-    if let Some(RunError::Connect(error)) = error.downcast_ref::<RunError>() {
-        return Some(connect(error));
+    match error.downcast_ref::<RunError>() {
+        Some(RunError::Connect(error)) => return Some(connect(error)),
+        Some(RunError::Option(_)) => return Some(Code::Usage),
+        _ => {}
     }
     if let Some(error) = error.downcast_ref::<SubmitError>() {
         return Some(submit(error));

@@ -6,6 +6,7 @@
 
 mod args;
 mod bench;
+mod callbacks;
 mod commands;
 mod exit;
 mod log;

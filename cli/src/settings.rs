@@ -13,13 +13,15 @@
 //! allow_shell = false
 //! strict_lanes = false
 //! ```
+//!
+//! The section `[http]` is read in [`crate::callbacks`].
 
 use std::path::{Path, PathBuf};
 
 use haul_common::connect::{DEFAULT_URL, Urls};
 use serde::Deserialize;
 
-use crate::{args::Global, exit::Exit, redact::redact};
+use crate::{args::Global, callbacks::HttpFile, exit::Exit, redact::redact};
 
 const FILE: &str = "haul.toml";
 
@@ -32,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) log: Option<String>,
     /// What the file says of workers.
     pub(crate) worker: WorkerFile,
+    /// What the file says of `http.request`.
+    pub(crate) http: HttpFile,
 }
 
 /// The file.
@@ -44,6 +48,8 @@ pub(crate) struct File {
     log: Option<String>,
     #[serde(default)]
     worker: WorkerFile,
+    #[serde(default)]
+    http: HttpFile,
 }
 
 /// The part of the file that is about workers.
@@ -107,7 +113,7 @@ impl Settings {
             namespace: flags.namespace.clone(),
             log: flags.log.clone(),
         };
-        let worker = file.worker;
+        let (worker, http) = (file.worker, file.http);
         let file = Layer {
             broker: file.broker,
             store: file.store,
@@ -124,7 +130,12 @@ impl Settings {
             namespace: layers.iter().find_map(|layer| layer.namespace.clone()),
         };
         let log = layers.iter().find_map(|layer| layer.log.clone());
-        Self { urls, log, worker }
+        Self {
+            urls,
+            log,
+            worker,
+            http,
+        }
     }
 }
 
@@ -150,7 +161,7 @@ fn store(layers: &[Layer]) -> Option<String> {
 }
 
 /// An empty variable is as good as none.
-fn env(name: &str) -> Option<String> {
+pub(crate) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 

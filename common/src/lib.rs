@@ -16,5 +16,5 @@ pub mod rabbitmq;
 pub mod redis;
 pub mod sqlite;
 pub mod time;
-mod tls;
+pub mod tls;
 pub mod wire;

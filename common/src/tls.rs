@@ -46,29 +46,56 @@ impl Tls {
             };
         }
         remove_parameters(url);
-        // Somebody else's choice of a provider is as good; without any, TLS would panic.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let roots = match &authorities {
             Some(path) => named_roots(path)?,
             None => native_roots()?,
         };
-        let builder = ClientConfig::builder().with_root_certificates(roots);
-        let (identity, config) = match (cert, key) {
-            (None, None) => (None, builder.with_no_client_auth()),
-            (Some(cert), Some(key)) => {
-                let config = builder
-                    .with_client_auth_cert(certificates(&cert)?, private_key(&key)?)
-                    .map_err(|error| format!("{cert} and {key} do not belong together: {error}"))?;
-                (Some((read(&cert)?, read(&key)?)), config)
-            }
+        let identity = match (&cert, &key) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some((cert.as_str(), key.as_str())),
             _ => return Err("certfile and keyfile belong together: give both".to_owned()),
         };
+        let config = config(roots, identity)?;
+        let identity = identity.map(|(cert, key)| Ok::<_, String>((read(cert)?, read(key)?)));
         Ok(Some(Self {
             authorities: authorities.as_deref().map(read).transpose()?,
-            identity,
-            config: Arc::new(config),
+            identity: identity.transpose()?,
+            config,
         }))
     }
+}
+
+/// Towards servers of other people, whom a job names: who may vouch for them is whom this machine
+/// trusts, and `authorities` too. `identity` are a certificate and its key.
+///
+/// # Errors
+/// When a file is no good.
+pub fn towards_anybody(
+    authorities: Option<&str>,
+    identity: Option<(&str, &str)>,
+) -> Result<Arc<ClientConfig>, String> {
+    let mut roots = match authorities {
+        Some(path) => named_roots(path)?,
+        None => RootCertStore::empty(),
+    };
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    config(roots, identity)
+}
+
+fn config(
+    roots: RootCertStore,
+    identity: Option<(&str, &str)>,
+) -> Result<Arc<ClientConfig>, String> {
+    // Somebody else's choice of a provider is as good; without any, TLS would panic.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = ClientConfig::builder().with_root_certificates(roots);
+    let config = match identity {
+        None => builder.with_no_client_auth(),
+        Some((cert, key)) => builder
+            .with_client_auth_cert(certificates(cert)?, private_key(key)?)
+            .map_err(|error| format!("{cert} and {key} do not belong together: {error}"))?,
+    };
+    Ok(Arc::new(config))
 }
 
 fn parameter(url: &Url, wanted: &str) -> Option<String> {

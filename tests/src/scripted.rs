@@ -25,6 +25,8 @@ pub enum Act {
     RetryAfter(u64),
     /// Is asked for less, for so many milliseconds.
     Throttle(u64),
+    /// Has to wait for something, for so many milliseconds.
+    Postpone(u64),
     /// Panics.
     Panic,
     /// Says that it is half done and waits for [`Desk::let_go`], whoever asks it to stop; then
@@ -132,6 +134,7 @@ pub async fn run(ctx: Context<Desk>, job: Scripted) -> Result<String, Failure> {
             return Err(Failure::retry_after(Duration::from_millis(ms), "later"));
         }
         Act::Throttle(ms) => return Err(Failure::throttled(Duration::from_millis(ms), "less")),
+        Act::Postpone(ms) => return Err(Failure::postponed(Duration::from_millis(ms), "wait")),
         Act::Panic => panic!("told to"),
         Act::Hold => {
             ctx.progress(1, 2, "half");

@@ -39,5 +39,5 @@ pub use haul_common::{
 };
 pub use memory::MemoryError;
 pub use run::{RunError, Running};
-pub use tasks::Shell;
+pub use tasks::{Shell, http::Http};
 pub use worker::Worker;

@@ -12,7 +12,10 @@ use crate::{
     handler::Registry,
     io::Io,
     run::{self, Parts, RunError, Running},
-    tasks::{self, Shell},
+    tasks::{
+        self, Shell,
+        http::{Http, HttpRequest},
+    },
 };
 
 /// What a worker is made of. Its loops and connections have a runtime of their own; handlers run
@@ -157,7 +160,16 @@ impl<S: Send + Sync + 'static> Worker<S> {
         })
     }
 
-    /// Adds the built-in tasks, `haul.echo` and `shell.run`.
+    /// How `http.request` calls out. Without this, it calls public addresses only, unsigned.
+    #[must_use]
+    pub fn http(mut self, http: Http) -> Self {
+        if let Err(why) = tasks::register_http(&mut self.parts.registry, http) {
+            self.wrong(format!("{}: {why}", HttpRequest::NAME));
+        }
+        self
+    }
+
+    /// Adds the built-in tasks: `haul.echo`, `shell.run` and `http.request`.
     #[must_use]
     pub fn builtins(mut self, shell: Shell) -> Self {
         tasks::register(&mut self.parts.registry, shell);

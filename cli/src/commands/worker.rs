@@ -7,7 +7,11 @@ use haul_common::time::parse_duration;
 use haul_producer::QueueName;
 use haul_worker::{Shell, Worker};
 
-use crate::{exit::Exit, session::Session};
+use crate::{
+    callbacks::{self, HttpFlags},
+    exit::Exit,
+    session::Session,
+};
 
 /// What to run.
 #[derive(Debug, Args)]
@@ -15,7 +19,8 @@ use crate::{exit::Exit, session::Session};
 SIGTERM or Ctrl-C drains: nothing new starts, and what runs may finish within the grace. A second
 one stops at once; what ran is given back and runs again elsewhere.
 
-Settings of the file haul.toml, section [worker]: queues, grace, allow_shell, strict_lanes.
+Settings of the file haul.toml, section [worker]: queues, grace, allow_shell, strict_lanes;
+section [http]: allow, sign_key_files, ca_file, cert_file, key_file.
 
 Examples:
   haul worker
@@ -36,6 +41,8 @@ pub(crate) struct WorkerArgs {
     /// How long a drain waits for what runs, such as 30s or 5m [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     grace: Option<Duration>,
+    #[command(flatten)]
+    http: HttpFlags,
 }
 
 /// A queue, and how many of its jobs run at once.
@@ -90,9 +97,11 @@ pub(crate) async fn run(session: &Session, args: WorkerArgs) -> anyhow::Result<(
     } else {
         Shell::Refused
     };
+    let http = callbacks::settle(&session.settings, args.http)?;
     let mut worker = Worker::connect(session.settings.urls.clone())
         .await?
-        .builtins(shell);
+        .builtins(shell)
+        .http(http);
     let standard = 2 * u32::try_from(cores()).unwrap_or(1);
     for QueueSlots(name, slots) in &queues {
         worker = worker.queue(&**name, slots.map_or(standard, NonZeroU32::get));

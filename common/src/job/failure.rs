@@ -12,6 +12,9 @@ pub enum FailureKind {
     /// Try again after this long, costs no attempt, and the queue slows down: the other side asked
     /// for less.
     Throttled(Duration),
+    /// Not done yet, and nobody's fault: run again after this long, costs no attempt, and the queue
+    /// goes on.
+    Postponed(Duration),
     /// Never try again.
     Fatal,
     /// Stopped because the job was cancelled.
@@ -59,6 +62,16 @@ impl Failure {
     pub fn throttled(wait: Duration, message: impl fmt::Display) -> Self {
         Self {
             kind: FailureKind::Throttled(wait),
+            message: message.to_string(),
+        }
+    }
+
+    /// What the job waits for is not there yet, and nothing went wrong: run again after `wait`, at
+    /// no cost of an attempt. Only the job's deadline ends this; a handler that can wait for ever
+    /// sets a limit of its own.
+    pub fn postponed(wait: Duration, message: impl fmt::Display) -> Self {
+        Self {
+            kind: FailureKind::Postponed(wait),
             message: message.to_string(),
         }
     }

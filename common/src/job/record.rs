@@ -54,7 +54,7 @@ pub struct Progress {
 /// One claim of a job by a worker, and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// Which attempt, from 1. A released or throttled one gives its number back.
+    /// Which attempt, from 1. A released, throttled or postponed one gives its number back.
     pub number: u32,
     /// The fence of its claim.
     pub fence: Fence,

@@ -124,7 +124,7 @@ words!(
         Panicked = "panicked",
         /// The handler was told to stop because the job was cancelled.
         Cancelled = "cancelled",
-        /// The worker gave the job back, unfinished, because it stops.
+        /// Given back, unfinished: the worker stops, or what the job waits for is not there yet.
         Released = "released",
         /// The worker vanished.
         Lost = "lost",

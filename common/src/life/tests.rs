@@ -251,6 +251,8 @@ fn each_end_of_an_attempt_has_its_verdict() {
         (Ended::Failed(Failure::retry_after(late, "x")), "retry 3 +20s, failed", "dead exhausted, failed", "dead deadline, failed"),
         (Ended::Failed(Failure::throttled(soon, "x")), "retry 2 +2s, failed", "retry 3 +2s, failed", "retry 2 +2s, failed"),
         (Ended::Failed(Failure::throttled(late, "x")), "retry 2 +20s, failed", "retry 3 +20s, failed", "dead deadline, failed"),
+        (Ended::Failed(Failure::postponed(soon, "x")), "retry 2 +2s, released", "retry 3 +2s, released", "retry 2 +2s, released"),
+        (Ended::Failed(Failure::postponed(late, "x")), "retry 2 +20s, released", "retry 3 +20s, released", "dead deadline, released"),
         (Ended::Failed(Failure::fatal("x")), "dead fatal, failed", "dead fatal, failed", "dead fatal, failed"),
         (Ended::Failed(Failure::cancelled()), "cancelled, cancelled", "cancelled, cancelled", "cancelled, cancelled"),
         (Ended::TimedOut(soon), "retry 3 +10s, timed_out", "dead exhausted, timed_out", "dead deadline, timed_out"),

@@ -102,10 +102,11 @@ fn fail(
     match failure.kind() {
         FailureKind::Retry => again(life, spec, stop, None, now, jitter),
         FailureKind::RetryAfter(wait) => again(life, spec, stop, Some(wait), now, jitter),
-        FailureKind::Throttled(wait) => match too_late(spec, now + wait) {
-            None => life.postpone(stop, now + wait, now),
-            Some(reason) => life.die(reason, stop, now),
-        },
+        FailureKind::Throttled(wait) => postpone(life, spec, stop, wait, now),
+        FailureKind::Postponed(wait) => {
+            let outcome = Outcome::Released;
+            postpone(life, spec, Stop { outcome, ..stop }, wait, now)
+        }
         FailureKind::Fatal => life.die(Reason::Fatal, stop, now),
         // A handler may find out by itself that its job should not go on.
         FailureKind::Cancelled => life.stop_cancelled(failure.message().to_owned(), now),
@@ -127,6 +128,20 @@ fn again(
     let due = now + wait.unwrap_or_else(|| spec.backoff.delay(life.attempt, jitter));
     match too_late(spec, due) {
         None => life.retry(stop, due, now),
+        Some(reason) => life.die(reason, stop, now),
+    }
+}
+
+/// Runs again at no cost, if time is left.
+fn postpone(
+    life: &Life,
+    spec: &Spec,
+    stop: Stop,
+    wait: Duration,
+    now: Timestamp,
+) -> Result<Step, Illegal> {
+    match too_late(spec, now + wait) {
+        None => life.postpone(stop, now + wait, now),
         Some(reason) => life.die(reason, stop, now),
     }
 }

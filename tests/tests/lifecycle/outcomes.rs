@@ -21,6 +21,7 @@ haul_tests::on_both! {
     a_fatal_failure_is_never_retried,
     retry_after_keeps_its_delay,
     throttled_costs_no_attempt_and_slows_its_queue,
+    postponed_costs_no_attempt_and_its_queue_goes_on,
     an_attempt_that_takes_too_long_is_timed_out_and_retried,
     a_panic_is_a_failure_and_its_neighbours_go_on,
     a_handler_that_blocks_its_runtime_keeps_its_job,
@@ -126,6 +127,26 @@ async fn throttled_costs_no_attempt_and_slows_its_queue(fleet: Fleet) {
     );
     let waited = other.attempts[0].started.since(record.attempts[0].finished);
     assert!(waited >= Duration::from_millis(1500), "{waited:?}");
+}
+
+async fn postponed_costs_no_attempt_and_its_queue_goes_on(fleet: Fleet) {
+    let _worker = fleet.scripted_with(1).await;
+    let acts = [Act::Postpone(200), Act::Postpone(2000), Act::Ok];
+    let job = fleet.job(acts).attempts(1).await.unwrap();
+    fleet.started(job.id(), 2).await;
+    let other = fleet.submit([Act::Ok]).await;
+    result(&other).await;
+    result(&job).await;
+    let (record, other) = (fleet.find(job.id()).await, fleet.find(other.id()).await);
+    assert_eq!(
+        history(&record),
+        [
+            (1, Outcome::Released),
+            (1, Outcome::Released),
+            (1, Outcome::Succeeded)
+        ]
+    );
+    assert!(other.attempts[0].finished < record.attempts[2].started);
 }
 
 async fn an_attempt_that_takes_too_long_is_timed_out_and_retried(fleet: Fleet) {

@@ -121,6 +121,9 @@ fn tell(core: &Core, ended: &Ended) {
     let (job, task) = (&spec.id, &spec.task);
     match ended {
         Ended::Succeeded(_) => tracing::debug!(%job, %task, attempt, "succeeded"),
+        Ended::Failed(failure) if matches!(failure.kind(), FailureKind::Postponed(_)) => {
+            tracing::debug!(%job, %task, attempt, why = failure.message(), "postponed");
+        }
         Ended::Failed(failure) => {
             tracing::info!(%job, %task, attempt, error = failure.message(), "failed");
         }

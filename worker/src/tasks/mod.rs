@@ -1,6 +1,7 @@
 //! Tasks that every worker can do without a line of code.
 
 pub mod echo;
+pub mod http;
 pub mod shell;
 
 use std::sync::Arc;
@@ -21,6 +22,10 @@ pub enum Shell {
 pub(crate) fn register(registry: &mut Registry, shell: Shell) {
     let nothing = Arc::new(());
     registry.add(nothing.clone(), echo::run);
+    if !registry.contains(http::HttpRequest::NAME) {
+        // Nothing is set, so that nothing can be wrong.
+        let _ = register_http(registry, http::Http::default());
+    }
     match shell {
         Shell::Allowed => registry.add(nothing, shell::run),
         Shell::Refused => registry.reject(
@@ -29,4 +34,11 @@ pub(crate) fn register(registry: &mut Registry, shell: Shell) {
              everybody who can publish to its queues may run anything here",
         ),
     }
+}
+
+/// # Errors
+/// When a setting is wrong, or a file that it names.
+pub(crate) fn register_http(registry: &mut Registry, http: http::Http) -> Result<(), String> {
+    registry.add(Arc::new(http::Client::new(http)?), http::run);
+    Ok(())
 }

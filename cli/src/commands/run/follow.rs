@@ -19,6 +19,7 @@ use super::{
     summary::Tally,
 };
 use crate::{
+    callbacks::{self, HttpFlags},
     exit::{Code, Exit},
     screen::talk,
     session::Session,
@@ -78,6 +79,7 @@ impl<'s> Follow<'s> {
         let slots = u32::try_from(slots)?;
         let running = Worker::new(producer.backend().clone())?
             .builtins(Shell::Allowed)
+            .http(callbacks::settle(&session.settings, HttpFlags::default())?)
             .queue(&*intake.identity.queue, slots)
             .grace(GRACE)
             .start()
