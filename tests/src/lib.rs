@@ -16,6 +16,7 @@ pub mod hostile;
 pub mod jobs;
 pub mod proxy;
 pub mod raw_amqp;
+pub mod receiver;
 pub mod rollback;
 pub mod scripted;
 pub mod servers;

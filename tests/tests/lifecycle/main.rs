@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod callbacks;
 mod cancel;
 mod janitor;
 mod lanes;
