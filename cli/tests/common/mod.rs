@@ -67,6 +67,7 @@ impl Place {
             "HAUL_NAMESPACE",
             "HAUL_CONFIG",
             "HAUL_LOG",
+            "HAUL_HTTP_SIGN_KEY",
             "COLUMNS",
         ] {
             command.env_remove(variable);

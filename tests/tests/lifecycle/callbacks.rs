@@ -201,7 +201,7 @@ async fn what_happens_to_a_connection_is_told_and_retried() {
     })
     .await;
     for (reply, why) in [
-        (Reply::Cut(""), "connection"),
+        (Reply::Cut(""), "onnection"),
         (Reply::Cut(OK), "the answer broke off"),
         (Reply::Bytes(b"nonsense\r\n\r\n".to_vec()), "invalid HTTP"),
         (Reply::Silence(""), "no whole answer came within 300ms"),
@@ -427,7 +427,7 @@ async fn with_certificates_both_sides_know_each_other() {
     for (http, why) in [
         (
             base(),
-            "UnknownIssuer: if its authority is your own, name it with --http-ca-file",
+            "UnknownIssuer; if its authority is your own, name it with --http-ca-file",
         ),
         (knows(), "give a certificate with --http-cert-file"),
         (knows().identity(&file("cert.pem"), &file("key.pem")), ""),

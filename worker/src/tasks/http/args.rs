@@ -73,7 +73,7 @@ impl Task for HttpRequest {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     untagged,
-    expecting = "a status, such as 201, or a list of them, such as [200, 404]"
+    expecting = "`expect` must be a status, such as 201, or a list of them, such as [200, 404]"
 )]
 pub enum Expect {
     /// Any 2xx.

@@ -30,22 +30,29 @@ pub(super) enum Trouble {
 impl Trouble {
     /// A refusal stays one; all else may pass.
     pub(super) fn into_failure(self) -> Failure {
-        // Ours come back wrapped by the pool of connections.
-        let mut cause: Option<&(dyn Error + 'static)> = Some(&self);
-        let mut said: Vec<String> = Vec::new();
+        // Ours come back wrapped by the pool of connections, whose own words add nothing.
+        let mut cause: Option<&(dyn Error + 'static)> = match &self {
+            Self::Exchange(error) if error.source().is_some() => error.source(),
+            _ => Some(&self),
+        };
+        let mut said = String::new();
         while let Some(error) = cause {
             if let Some(refused @ Self::Refused { .. }) = error.downcast_ref() {
                 return Failure::fatal(refused);
             }
-            let pool = error.is::<hyper_util::client::legacy::Error>();
             let text = error.to_string();
-            if !(pool || said.last().is_some_and(|last| last.ends_with(&text))) {
-                said.push(text);
+            // A wrapper may have said it already.
+            if !said.ends_with(&text) {
+                said.push_str(if said.is_empty() { "" } else { ": " });
+                said.push_str(&text);
             }
-            said.extend(advice(error).map(str::to_owned));
+            if let Some(advice) = advice(error) {
+                said.push_str("; ");
+                said.push_str(advice);
+            }
             cause = error.source();
         }
-        Failure::retry(said.join(": "))
+        Failure::retry(said)
     }
 }
 
@@ -55,6 +62,7 @@ fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
         rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => {
             Some("if its authority is your own, name it with --http-ca-file, or ca_file in [http]")
         }
+        rustls::Error::InvalidMessage(_) => Some("does this port speak TLS?"),
         rustls::Error::AlertReceived(_) => Some(
             "if it wants to know who calls, give a certificate with --http-cert-file and \
              --http-key-file, or cert_file and key_file in [http]",
