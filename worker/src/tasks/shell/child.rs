@@ -1,6 +1,6 @@
 //! A child process with a process group of its own, of which nothing is left behind.
 
-use std::{io, os::unix::process::ExitStatusExt, process::Stdio, time::Duration};
+use std::{io, process::Stdio, time::Duration};
 
 use haul_common::job::Failure;
 use nix::{
@@ -9,18 +9,13 @@ use nix::{
 };
 use tokio::{io::AsyncWriteExt, process::Command, task::JoinHandle};
 
-use super::{KILL_AFTER, ShellOutput, ShellRun, tail::Tail};
+use super::{Exit, KILL_AFTER, ShellOutput, ShellRun, tail::Tail};
 use crate::Context;
 
 const STDOUT_BYTES_MAX: usize = 64 * 1024;
 const STDERR_BYTES_MAX: usize = 16 * 1024;
 /// After its end, what it left behind may hold its output open for this long.
 const DRAIN: Duration = Duration::from_secs(1);
-
-pub(super) enum Exit {
-    Code(i32),
-    Signal(i32),
-}
 
 pub(super) struct Child {
     process: tokio::process::Child,
@@ -97,10 +92,7 @@ impl Child {
             let _ = tokio::time::timeout(DRAIN, readers).await;
         }
         self.group.0 = None;
-        Ok(match (status.code(), status.signal()) {
-            (Some(code), _) => Exit::Code(code),
-            (None, signal) => Exit::Signal(signal.unwrap_or(0)),
-        })
+        Ok(status.into())
     }
 
     /// SIGTERM to the whole group, and SIGKILL to what is left of it after [`KILL_AFTER`].
@@ -119,16 +111,8 @@ impl Child {
         }
     }
 
-    /// What to say of a failure: the code, and its last words.
-    pub(super) fn complaint(&self, code: i32) -> String {
-        let stderr = self.stderr.text();
-        match stderr.lines().rev().find(|line| !line.trim().is_empty()) {
-            Some(line) => format!(
-                "exit code {code}: {}",
-                line.chars().take(500).collect::<String>()
-            ),
-            None => format!("exit code {code}"),
-        }
+    pub(super) fn stderr(&self) -> String {
+        self.stderr.text()
     }
 }
 

@@ -6,6 +6,7 @@
 //! SIGKILL after [`KILL_AFTER`].
 
 mod child;
+mod exit;
 mod tail;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
@@ -14,7 +15,8 @@ use haul_common::job::{Failure, Task};
 use serde::{Deserialize, Serialize};
 
 use crate::Context;
-use child::{Child, Exit};
+use child::Child;
+pub use exit::Exit;
 
 /// Between SIGTERM and SIGKILL.
 pub const KILL_AFTER: Duration = Duration::from_secs(5);
@@ -66,12 +68,8 @@ pub(super) async fn run(ctx: Context<()>, args: ShellRun) -> Result<ShellOutput,
             return Err(Failure::retry(format!("stopped: {cause:?}")));
         }
     };
-    match exit {
-        Exit::Code(0) => Ok(child.output(0)),
-        Exit::Code(code @ (64 | 65 | 126 | 127)) => Err(Failure::fatal(child.complaint(code))),
-        Exit::Code(code) => Err(Failure::retry(child.complaint(code))),
-        Exit::Signal(signal) => Err(Failure::retry(format!("killed by signal {signal}"))),
-    }
+    exit.verdict(&child.stderr())?;
+    Ok(child.output(0))
 }
 
 fn argv(args: &ShellRun) -> Result<Vec<String>, Failure> {
