@@ -12,6 +12,17 @@
 //! grace = "30s"
 //! allow_shell = false
 //! strict_lanes = false
+//!
+//! [shell]
+//! programs = ["gzip", "/opt/bin/resize"]
+//! scripts = true
+//! env = ["PATH", "LC_*"]
+//! job_env = ["MODE"]
+//! user = "nobody"
+//! memory = "512MiB"
+//! cpu = "10m"
+//! open_files = 256
+//! output = "10MiB"
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -19,7 +30,7 @@ use std::path::{Path, PathBuf};
 use haul_common::connect::{DEFAULT_URL, Urls};
 use serde::Deserialize;
 
-use crate::{args::Global, exit::Exit, redact::redact};
+use crate::{args::Global, exit::Exit, redact::redact, shell::ShellFile};
 
 const FILE: &str = "haul.toml";
 
@@ -32,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) log: Option<String>,
     /// What the file says of workers.
     pub(crate) worker: WorkerFile,
+    /// What the file says of shell jobs.
+    pub(crate) shell: ShellFile,
 }
 
 /// The file.
@@ -44,6 +57,8 @@ pub(crate) struct File {
     log: Option<String>,
     #[serde(default)]
     worker: WorkerFile,
+    #[serde(default)]
+    shell: ShellFile,
 }
 
 /// The part of the file that is about workers.
@@ -107,7 +122,7 @@ impl Settings {
             namespace: flags.namespace.clone(),
             log: flags.log.clone(),
         };
-        let worker = file.worker;
+        let (worker, shell) = (file.worker, file.shell);
         let file = Layer {
             broker: file.broker,
             store: file.store,
@@ -124,7 +139,12 @@ impl Settings {
             namespace: layers.iter().find_map(|layer| layer.namespace.clone()),
         };
         let log = layers.iter().find_map(|layer| layer.log.clone());
-        Self { urls, log, worker }
+        Self {
+            urls,
+            log,
+            worker,
+            shell,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     handler::Registry,
     io::Io,
     run::{self, Parts, RunError, Running},
-    tasks::{self, Shell},
+    tasks::{self, shell::ShellRules},
 };
 
 /// What a worker is made of. Its loops and connections have a runtime of their own; handlers run
@@ -157,10 +157,12 @@ impl<S: Send + Sync + 'static> Worker<S> {
         })
     }
 
-    /// Adds the built-in tasks, `haul.echo` and `shell.run`.
+    /// Adds the built-in tasks: `haul.echo`, and as far as these rules allow it, `shell.run` and
+    /// `script.run`.
     #[must_use]
-    pub fn builtins(mut self, shell: Shell) -> Self {
-        tasks::register(&mut self.parts.registry, shell);
+    pub fn builtins(mut self, shell: impl Into<ShellRules>) -> Self {
+        let embedded = self.parts.backend.embedded;
+        tasks::register(&mut self.parts.registry, shell.into(), embedded);
         self
     }
 
