@@ -108,11 +108,7 @@ impl Place {
     /// A worker that is ready.
     pub(crate) fn worker(&self, args: &[&str]) -> Worker {
         let args: Vec<&str> = ["worker"].iter().chain(args).copied().collect();
-        let mut child = self.command(&args).spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let worker = Worker { child };
-        Worker::await_ready(stderr);
-        worker
+        Worker::start(&mut self.command(&args))
     }
 }
 
@@ -144,6 +140,19 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// Starts this command, and waits until it is ready.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let worker = Self { child };
+        Self::await_ready(stderr);
+        worker
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn await_ready(mut stderr: BufReader<ChildStderr>) {
         await_line(&mut stderr, "ready");
         // Read on, or it would block on a full pipe.
