@@ -1,5 +1,7 @@
 //! Shell jobs from outside: real process trees, what they leave behind, what they may and may not.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod common;
 
 use std::{fs, os::unix::process::CommandExt, path::Path};

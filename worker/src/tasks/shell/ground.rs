@@ -152,7 +152,7 @@ fn watch(mark: &str, dir: &Path, roll: &File) -> io::Result<tokio::process::Chil
         .args(["-c", WATCHER, "haul-watcher", mark])
         .arg(dir)
         .env_clear()
-        .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .current_dir("/")
         .process_group(0)
         .stdin(Stdio::piped())

@@ -11,13 +11,26 @@ marks=
 for number in $(cat /proc/$$/fd/1 2>/dev/null); do
   marks="$marks -e HAUL_MARK=$1.$number."
 done
+# The pids of processes that carry one of the marks.
+if [ "$(printf 'a\0b' | grep -cF b)" = 1 ]; then
+  marked() {
+    for file in $(grep -lsF $marks /proc/[0-9]*/environ); do
+      pid=${file#/proc/}
+      echo "${pid%/environ}"
+    done
+  }
+else
+  # This grep sees nothing behind the first NUL of a line.
+  marked() {
+    for file in /proc/[0-9]*/environ; do
+      pid=${file#/proc/}
+      tr '\0' '\n' 2>/dev/null <"$file" | grep -qF $marks && echo "${pid%/environ}"
+    done
+  }
+fi
 round=0
 while [ -n "$marks" ] && [ $round -lt 600 ]; do
-  pids=
-  for file in $(grep -lsF $marks /proc/[0-9]*/environ); do
-    pid=${file#/proc/}
-    pids="$pids ${pid%/environ}"
-  done
+  pids=$(marked)
   [ -n "$pids" ] || break
   kill -9 $pids 2>/dev/null
   round=$((round + 1))
