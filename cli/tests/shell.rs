@@ -15,36 +15,19 @@ use serde_json::{Value, json};
 
 /// Pushes a shell job, which gets one attempt unless it says.
 fn push(place: &Place, args: &Value, more: &[&str]) -> String {
-    push_task(place, "shell.run", args, more)
-}
-
-fn push_task(place: &Place, task: &str, args: &Value, more: &[&str]) -> String {
-    let args = args.to_string();
-    let mut command = vec!["job", "push", task, "--args", &args];
-    if !more.contains(&"--attempts") {
-        command.extend(["--attempts", "1"]);
-    }
-    command.extend(more);
-    place.ok(&command)
-}
-
-/// The job's record, once it has ended.
-fn ended(place: &Place, id: &str) -> Value {
-    let ran = place.haul(&["job", "wait", id, "--timeout", "25s", "--json"]);
-    assert!(matches!(ran.code, Some(0 | 3)), "{ran:?}");
-    place.show(id)
+    place.push("shell.run", args, more)
 }
 
 /// Pushes a job, and waits for what it returns.
 fn output(place: &Place, args: &Value) -> Value {
-    let job = ended(place, &push(place, args, &[]));
+    let job = place.ended(&push(place, args, &[]));
     assert_eq!(job["state"], "succeeded", "{job}");
     job["result"].clone()
 }
 
 /// Pushes a job that has to end dead; why.
 fn refused(place: &Place, args: &Value) -> String {
-    let job = ended(place, &push(place, args, &["--attempts", "3"]));
+    let job = place.ended(&push(place, args, &["--attempts", "3"]));
     assert_eq!(
         (&job["state"], &job["attempt"]),
         (&json!("dead"), &json!(1)),
@@ -97,7 +80,7 @@ fn nothing_is_left_of_a_cancelled_job() {
     let id = push(&place, &json!({"script": TREE}), &[]);
     let pids = tree(&place);
     assert_eq!(place.haul(&["job", "cancel", &id]).code, Some(0));
-    assert_eq!(ended(&place, &id)["state"], "cancelled");
+    assert_eq!(place.ended(&id)["state"], "cancelled");
     all_end(pids);
 }
 
@@ -107,7 +90,7 @@ fn nothing_is_left_of_a_job_that_timed_out() {
     let _worker = place.worker(&[]);
     let id = push(&place, &json!({"script": TREE}), &["--timeout", "1s"]);
     let pids = tree(&place);
-    assert_eq!(ended(&place, &id)["attempts"][0]["outcome"], "timed_out");
+    assert_eq!(place.ended(&id)["attempts"][0]["outcome"], "timed_out");
     all_end(pids);
 }
 
@@ -120,7 +103,7 @@ fn a_program_that_listens_has_the_time_to_end_itself_also_outside_its_group() {
     let id = push(&place, &json!({"script": script}), &[]);
     let stray = pid(&place, "stray");
     place.ok(&["job", "cancel", &id]);
-    ended(&place, &id);
+    place.ended(&id);
     assert!(!runs(stray));
     assert_eq!(place.read("said"), "done\n");
 }
@@ -155,8 +138,9 @@ fn what_an_ended_job_left_on_purpose_outlives_its_worker() {
     let place = Place::new();
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         let worker = place.worker(&[]);
-        let script = "setsid sleep 300 >/dev/null 2>&1 & echo $! > daemon
-            echo $HAUL_CHECKPOINT > checkpoint";
+        // It ends once the other one has left its group.
+        let script = "rm -f daemon; setsid sh -c 'echo $$ > daemon; exec sleep 300 >&- 2>&-' &
+            echo $HAUL_CHECKPOINT > checkpoint; until [ -s daemon ]; do sleep 0.01; done";
         output(&place, &json!({"script": script}));
         let (daemon, checkpoint) = (pid(&place, "daemon"), said(&place, "checkpoint"));
         worker.signal(signal);
@@ -192,7 +176,7 @@ fn limits_hold_for_the_job() {
     assert_eq!(output(&place, &args)["stdout"], "50\n262144\n7\n");
     let limited = |command: Value, limits: Value| {
         let args = json!({"command": command, "limits": limits});
-        let job = ended(&place, &push(&place, &args, &[]));
+        let job = place.ended(&push(&place, &args, &[]));
         assert_eq!(job["state"], "dead", "{job}");
         job["error"].as_str().unwrap().to_owned()
     };
@@ -260,8 +244,8 @@ fn a_worker_can_be_limited_to_programs() {
         let error = refused(&place, &args);
         assert!(error.contains(word), "{error}");
     }
-    let id = push_task(&place, "script.run", &json!({"name": "x"}), &[]);
-    let job = ended(&place, &id);
+    let id = place.push("script.run", &json!({"name": "x"}), &[]);
+    let job = place.ended(&id);
     assert_eq!(job["reason"], "rejected", "{job}");
 }
 
@@ -301,17 +285,14 @@ fn jobs_run_as_another_user_where_that_is_possible() {
         echo kept > $HAUL_CHECKPOINT; exit 1";
     let args = json!({"script": script, "cwd": "/"});
     let more = ["--attempts", "2", "--backoff", "fixed(10ms)"];
-    let job = ended(&place, &push(&place, &args, &more));
+    let job = place.ended(&push(&place, &args, &more));
     let stdout = job["result"]["stdout"].as_str().unwrap();
     assert!(
         stdout.starts_with("nobody\n") && stdout.ends_with("kept\n"),
         "{stdout}"
     );
     let link = "ln -s /etc/shadow $HAUL_CHECKPOINT; exit 1";
-    let job = ended(
-        &place,
-        &push(&place, &json!({"script": link, "cwd": "/"}), &[]),
-    );
+    let job = place.ended(&push(&place, &json!({"script": link, "cwd": "/"}), &[]));
     let error = job["error"].as_str().unwrap();
     assert!(error.contains("checkpoint not saved"), "{error}");
 }
@@ -332,7 +313,7 @@ fn a_checkpoint_comes_back_also_after_its_worker_was_killed() {
     worker.signal(Signal::SIGKILL);
     worker.ended();
     let _worker = place.worker(&[]);
-    let job = ended(&place, &id);
+    let job = place.ended(&id);
     assert_eq!(job["result"]["stdout"], "row 7\u{fffd}", "{job}");
 }
 
@@ -341,7 +322,7 @@ fn a_checkpoint_that_is_too_large_is_told() {
     let place = Place::new();
     let _worker = place.worker(&[]);
     let script = "head -c 70000 /dev/zero > $HAUL_CHECKPOINT; exit 1";
-    let job = ended(&place, &push(&place, &json!({"script": script}), &[]));
+    let job = place.ended(&push(&place, &json!({"script": script}), &[]));
     let error = job["error"].as_str().unwrap();
     let expected = "exit code 1; checkpoint not saved: the checkpoint is 70000 bytes, the limit";
     assert!(error.starts_with(expected), "{error}");
@@ -352,7 +333,7 @@ fn progress_and_result_are_taken_out_of_the_output() {
     let place = Place::new();
     let _worker = place.worker(&[]);
     let script = "echo a; echo '::progress 3/10 rows'; echo '::result {\"rows\": 3}'; printf b";
-    let job = ended(&place, &push(&place, &json!({"script": script}), &[]));
+    let job = place.ended(&push(&place, &json!({"script": script}), &[]));
     assert_eq!(job["result"]["stdout"], "a\nb");
     assert_eq!(job["result"]["result"], json!({"rows": 3}));
     assert_eq!(job["progress"]["done"], 3, "{job}");
@@ -360,68 +341,4 @@ fn progress_and_result_are_taken_out_of_the_output() {
     assert_eq!(job["attempts"][0]["log"], "a\nb\n");
     let error = refused(&place, &json!({"script": "echo '::result {rows: 3}'"}));
     assert!(error.contains("not JSON: column 2"), "{error}");
-}
-
-#[test]
-fn a_stored_script_runs_by_its_name_and_version() {
-    let place = Place::new();
-    let first = "#!/bin/sh -e\necho \"first $HAUL_SCRIPT $*\"; cat\n";
-    place.write("greet.sh", first);
-    let version = place.ok(&["script", "add", "greet", "greet.sh"]);
-    let second = place.haul_with("echo second", &["script", "add", "greet", "-", "--json"]);
-    let second: Value = serde_json::from_str(&second.stdout).unwrap();
-    assert_eq!(second["interpreter"], "/bin/sh");
-    let list = place.json(&["script", "list", "--json"]);
-    assert_eq!(
-        (&list["name"], &list["version"]),
-        (&json!("greet"), &second["version"])
-    );
-    assert_eq!(place.ok(&["script", "show", "greet"]), "echo second");
-    assert_eq!(
-        place.ok(&["script", "show", "greet", "--at", &version]) + "\n",
-        first
-    );
-
-    let _worker = place.worker(&[]);
-    let run = |args: Value| ended(&place, &push_task(&place, "script.run", &args, &[]));
-    let job = run(json!({"name": "greet"}));
-    assert_eq!(job["result"]["stdout"], "second\n", "{job}");
-    assert_eq!(job["result"]["script_version"], second["version"]);
-    let old = json!({"name": "greet", "version": version, "args": ["a b"], "stdin": "in"});
-    assert_eq!(run(old)["result"]["stdout"], "first greet a b\nin");
-
-    place.ok(&["script", "remove", "greet"]);
-    let job = run(json!({"name": "greet", "version": version}));
-    assert_eq!(job["reason"], "fatal", "{job}");
-    assert!(
-        job["error"]
-            .as_str()
-            .unwrap()
-            .contains("haul script add greet"),
-        "{job}"
-    );
-}
-
-#[test]
-fn what_is_no_script_is_not_stored() {
-    let place = Place::new();
-    place.write("bad", "#!python3\n");
-    fs::write(place.path("binary"), b"\x7fELF\xff").unwrap();
-    fs::write(place.path("large"), vec![b'x'; 70_000]).unwrap();
-    for (args, words) in [
-        (&["add", "x", "bad"][..], "#!/usr/bin/env"),
-        (&["add", "x", "binary"], "byte 4"),
-        (&["add", "x", "large"], "65536"),
-        (&["add", "x", "missing"], "missing"),
-        (&["add", "a/b", "bad"], "a/b"),
-        (&["show", "x", "--at", "12"], "64 hexadecimal digits"),
-    ] {
-        let ran = place.haul(&[&["script"], args].concat());
-        assert_eq!(ran.code, Some(2), "{ran:?}");
-        assert!(ran.stderr.contains(words), "{ran:?}");
-    }
-    for command in ["show", "remove"] {
-        assert_eq!(place.haul(&["script", command, "x"]).code, Some(5));
-    }
-    assert_eq!(place.ok(&["script", "list"]), "");
 }

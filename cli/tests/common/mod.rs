@@ -105,6 +105,24 @@ impl Place {
         self.json(&["job", "show", id, "--json"])
     }
 
+    /// Pushes a job, which gets one attempt unless `more` says; its id.
+    pub(crate) fn push(&self, task: &str, args: &Value, more: &[&str]) -> String {
+        let args = args.to_string();
+        let mut command = vec!["job", "push", task, "--args", &args];
+        if !more.contains(&"--attempts") {
+            command.extend(["--attempts", "1"]);
+        }
+        command.extend(more);
+        self.ok(&command)
+    }
+
+    /// The job's record, once it has ended.
+    pub(crate) fn ended(&self, id: &str) -> Value {
+        let ran = self.haul(&["job", "wait", id, "--timeout", "25s", "--json"]);
+        assert!(matches!(ran.code, Some(0 | 3)), "{ran:?}");
+        self.show(id)
+    }
+
     /// A worker that is ready.
     pub(crate) fn worker(&self, args: &[&str]) -> Worker {
         let args: Vec<&str> = ["worker"].iter().chain(args).copied().collect();
