@@ -98,14 +98,18 @@ fn nothing_is_left_of_a_job_that_timed_out() {
 fn a_program_that_listens_has_the_time_to_end_itself_also_outside_its_group() {
     let place = Place::new();
     let _worker = place.worker(&[]);
-    let script = "setsid sh -c 'trap \"sleep 1; echo done > said; exit\" TERM; echo $$ > stray
-        while :; do sleep 0.1; done' & wait";
+    let script = "
+        trap 'echo term >> terms' TERM
+        setsid sh -c 'trap \"sleep 1; echo done > said; exit\" TERM; echo $$ > stray
+            while :; do sleep 0.1; done' &
+        wait; wait";
     let id = push(&place, &json!({"script": script}), &[]);
     let stray = pid(&place, "stray");
     place.ok(&["job", "cancel", &id]);
     place.ended(&id);
     assert!(!runs(stray));
     assert_eq!(place.read("said"), "done\n");
+    assert_eq!(place.read("terms"), "term\n", "a second one may mean more");
 }
 
 /// A worker in a process group of its own, as a shell starts it in the foreground.

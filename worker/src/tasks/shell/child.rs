@@ -148,21 +148,19 @@ impl Child {
         let end = Instant::now() + patience;
         let mark = self.group.mark();
         self.group.signal(Signal::SIGTERM);
-        sweeping(mark.clone(), |mark| sweep::signal(mark, Signal::SIGTERM)).await;
+        if let Some(group) = self.group.pid() {
+            sweeping(&mark, move |mark| sweep::terminate_strays(mark, group)).await;
+        }
         let _ = tokio::time::timeout(patience, self.process.wait()).await;
         let mut pause = LOOK;
         while Instant::now() < end
-            && sweeping(mark.clone(), |mark| !sweep::marked(mark).is_empty()).await
+            && sweeping(&mark, |mark| !sweep::marked(mark).is_empty()).await == Some(true)
         {
             tokio::time::sleep(pause.min(end.saturating_duration_since(Instant::now()))).await;
             pause = (pause * 2).min(LOOK_MAX);
         }
         self.group.signal(Signal::SIGKILL);
-        sweeping(mark, |mark| {
-            sweep::kill_all(mark);
-            true
-        })
-        .await;
+        sweeping(&mark, sweep::kill_all).await;
         if let Ok(status) = self.ended().await {
             self.finish(status).await;
         }
@@ -240,9 +238,13 @@ fn cannot_start(launch: &Launch, error: &io::Error) -> Failure {
 }
 
 /// Looks through all processes of this machine, which takes a few milliseconds.
-async fn sweeping(mark: String, look: fn(&str) -> bool) -> bool {
+async fn sweeping<T: Send + 'static>(
+    mark: &str,
+    look: impl FnOnce(&str) -> T + Send + 'static,
+) -> Option<T> {
+    let mark = mark.to_owned();
     let look = tokio::task::spawn_blocking(move || look(&mark));
-    look.await.unwrap_or(false)
+    look.await.ok()
 }
 
 /// A process group; killed when dropped before it was seen to end, for nothing else would, and so
@@ -258,10 +260,15 @@ impl Group {
     }
 
     fn signal(&self, signal: Signal) {
-        if let Some(pid) = self.id.and_then(|pid| i32::try_from(pid).ok()) {
+        if let Some(pid) = self.pid() {
             // Gone already is as good.
-            let _ = killpg(Pid::from_raw(pid), signal);
+            let _ = killpg(pid, signal);
         }
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        let id = self.id.and_then(|id| i32::try_from(id).ok());
+        id.map(Pid::from_raw)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fs, thread, time::Duration};
 
 use nix::{
     sys::signal::{Signal, kill},
-    unistd::Pid,
+    unistd::{Pid, getpgid},
 };
 
 const PAUSE: Duration = Duration::from_millis(10);
@@ -30,21 +30,26 @@ pub(super) fn marked(mark: &str) -> Vec<Pid> {
     pids.filter(carries).map(Pid::from_raw).collect()
 }
 
-/// Sends all of them a signal; whether there were any.
-pub(super) fn signal(mark: &str, signal: Signal) -> bool {
-    let pids = marked(mark);
-    for pid in &pids {
-        // Gone already is as good.
-        let _ = kill(*pid, signal);
+/// SIGTERM to those that left this process group: a second one to the others would say "at once" to
+/// some programs.
+pub(super) fn terminate_strays(mark: &str, group: Pid) {
+    for pid in marked(mark) {
+        if getpgid(Some(pid)).is_ok_and(|its| its != group) {
+            // Gone already is as good.
+            let _ = kill(pid, Signal::SIGTERM);
+        }
     }
-    !pids.is_empty()
 }
 
 /// Kills all of them, and what they start meanwhile, until none is left. Blocks.
 pub(super) fn kill_all(mark: &str) {
     for _ in 0..ROUNDS_MAX {
-        if !signal(mark, Signal::SIGKILL) {
+        let pids = marked(mark);
+        if pids.is_empty() {
             return;
+        }
+        for pid in pids {
+            let _ = kill(pid, Signal::SIGKILL);
         }
         thread::sleep(PAUSE);
     }
