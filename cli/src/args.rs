@@ -81,6 +81,9 @@ pub(crate) enum Command {
     /// Look at queues
     #[command(subcommand)]
     Queue(commands::queue::QueueCommand),
+    /// Store scripts by name, for jobs that only carry the name
+    #[command(subcommand)]
+    Script(commands::script::ScriptCommand),
     /// Check broker, store and workers, and say what to do
     Doctor(commands::doctor::DoctorArgs),
     /// Measure what this broker and store do, on this machine, now

@@ -15,6 +15,7 @@ mod redact;
 mod screen;
 mod session;
 mod settings;
+mod shell;
 mod view;
 
 use std::process::ExitCode;

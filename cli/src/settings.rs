@@ -12,6 +12,17 @@
 //! grace = "30s"
 //! allow_shell = false
 //! strict_lanes = false
+//!
+//! [shell]
+//! programs = ["gzip", "/opt/bin/resize"]
+//! scripts = true
+//! env = ["PATH", "LC_*"]
+//! job_env = ["MODE"]
+//! user = "nobody"
+//! memory = "512MiB"
+//! cpu = "10m"
+//! open_files = 256
+//! output = "10MiB"
 //! ```
 //!
 //! The section `[http]` is read in [`crate::callbacks`].
@@ -21,7 +32,9 @@ use std::path::{Path, PathBuf};
 use haul_common::connect::{DEFAULT_URL, Urls};
 use serde::Deserialize;
 
-use crate::{args::Global, callbacks::HttpFile, exit::Exit, redact::redact};
+use crate::{
+    args::Global, callbacks::HttpFile, exit::Exit, redact::redact, shell::ShellFile,
+};
 
 const FILE: &str = "haul.toml";
 
@@ -36,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) worker: WorkerFile,
     /// What the file says of `http.request`.
     pub(crate) http: HttpFile,
+    /// What the file says of shell jobs.
+    pub(crate) shell: ShellFile,
 }
 
 /// The file.
@@ -50,6 +65,7 @@ pub(crate) struct File {
     worker: WorkerFile,
     #[serde(default)]
     http: HttpFile,
+    shell: ShellFile,
 }
 
 /// The part of the file that is about workers.
@@ -113,7 +129,7 @@ impl Settings {
             namespace: flags.namespace.clone(),
             log: flags.log.clone(),
         };
-        let (worker, http) = (file.worker, file.http);
+        let (worker, shell, http) = (file.worker, file.shell, file.http);
         let file = Layer {
             broker: file.broker,
             store: file.store,
@@ -135,6 +151,7 @@ impl Settings {
             log,
             worker,
             http,
+            shell,
         }
     }
 }

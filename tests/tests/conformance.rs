@@ -114,6 +114,15 @@ macro_rules! stores {
                 a_hundred_watches_all_tick,
                 watches_of_one_job_are_independent,
             },
+            scripts::{
+                a_script_is_found_as_it_was_kept,
+                a_name_means_the_text_that_was_kept_last,
+                a_script_that_is_kept_again_is_the_latest,
+                old_versions_give_way,
+                scripts_are_listed_by_name_in_their_latest_version,
+                a_forgotten_script_is_gone_in_all_versions,
+                an_unknown_script_is_not_found,
+            },
             workers::{
                 a_beating_worker_is_listed_and_alive,
                 a_retired_worker_is_not_alive,

@@ -4,7 +4,7 @@ use std::{future::Future, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
 use haul_common::{
-    job::{CHECKPOINT_BYTES_MAX, Failure, Json, json},
+    job::{CHECKPOINT_BYTES_MAX, Failure, Json, Script, ScriptName, ScriptVersion, json},
     ports::{Kept, Save, SaveKey, Saved, StoreError},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -111,6 +111,21 @@ fn read<T: DeserializeOwned>(
 }
 
 impl Core {
+    /// A script that is stored.
+    pub(crate) async fn script(
+        &self,
+        name: &ScriptName,
+        version: Option<&ScriptVersion>,
+    ) -> Result<Option<Script>, MemoryError> {
+        let store = self.protocol.backend().store.clone();
+        let (name, version) = (name.clone(), version.cloned());
+        let load = async move {
+            let once = || store.script(&name, version.as_ref());
+            once.retry(briefly()).when(StoreError::is_retryable).await
+        };
+        Ok(io::on(&self.io, load).await.ok_or(MemoryError::Stopped)??)
+    }
+
     async fn load(&self) -> Result<Saved, MemoryError> {
         let (store, id) = (
             self.protocol.backend().store.clone(),

@@ -13,8 +13,9 @@ use crate::{
     io::Io,
     run::{self, Parts, RunError, Running},
     tasks::{
-        self, Shell,
+        self,
         http::{Http, HttpRequest},
+        shell::ShellRules,
     },
 };
 
@@ -169,10 +170,12 @@ impl<S: Send + Sync + 'static> Worker<S> {
         self
     }
 
-    /// Adds the built-in tasks: `haul.echo`, `shell.run` and `http.request`.
+    /// Adds the built-in tasks: `haul.echo`, `http.request`, and as far as these rules allow it,
+    /// `shell.run` and `script.run`.
     #[must_use]
-    pub fn builtins(mut self, shell: Shell) -> Self {
-        tasks::register(&mut self.parts.registry, shell);
+    pub fn builtins(mut self, shell: impl Into<ShellRules>) -> Self {
+        let embedded = self.parts.backend.embedded;
+        tasks::register(&mut self.parts.registry, shell.into(), embedded);
         self
     }
 

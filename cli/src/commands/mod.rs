@@ -5,6 +5,7 @@ pub(crate) mod doctor;
 pub(crate) mod job;
 pub(crate) mod queue;
 pub(crate) mod run;
+pub(crate) mod script;
 pub(crate) mod worker;
 
 use crate::{
@@ -45,6 +46,7 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::Worker(args) => worker::run(session, args).await,
         Command::Job(command) => job::run(session, command).await,
         Command::Queue(command) => queue::run(session, command).await,
+        Command::Script(command) => script::run(session, command).await,
         Command::Doctor(args) => doctor::run(session, args).await,
         Command::Bench(args) => bench(session, &args).await,
         Command::Completions(args) => completions::run(&args),

@@ -5,12 +5,13 @@ use std::{num::NonZeroU32, str::FromStr, time::Duration};
 use clap::Args;
 use haul_common::time::parse_duration;
 use haul_producer::QueueName;
-use haul_worker::{Shell, Worker};
+use haul_worker::Worker;
 
 use crate::{
     callbacks::{self, HttpFlags},
     exit::Exit,
     session::Session,
+    shell::Asked,
 };
 
 /// What to run.
@@ -19,13 +20,15 @@ use crate::{
 SIGTERM or Ctrl-C drains: nothing new starts, and what runs may finish within the grace. A second
 one stops at once; what ran is given back and runs again elsewhere.
 
-Settings of the file haul.toml, section [worker]: queues, grace, allow_shell, strict_lanes;
+Settings of the file haul.toml, section [worker]: queues, grace, allow_shell, strict_lanes; section
+[shell], for what jobs run: programs, scripts, env, job_env, user, memory, cpu, open_files, output;
 section [http]: allow, sign_key_files, ca_file, cert_file, key_file.
 
 Examples:
   haul worker
   haul worker --queue mail=8 --queue reports=2 --grace 2m
-  haul worker --broker amqp://localhost --store redis://localhost --queue build --allow-shell")]
+  haul worker --broker amqp://localhost --store redis://localhost --queue build --allow-shell
+  haul worker --queue media --allow-program ffmpeg --allow-program /opt/bin/resize")]
 pub(crate) struct WorkerArgs {
     /// Run jobs of this queue, so many at once; may be given several times [default: `default`,
     /// with 2 slots for each core]
@@ -35,6 +38,19 @@ pub(crate) struct WorkerArgs {
     /// embedded in a SQLite file]
     #[arg(long)]
     allow_shell: bool,
+    /// Run shell.run jobs, but only those of this program: a whole path, or a name in this
+    /// worker's PATH; may be given several times. What runs other programs (sh, env, python, …)
+    /// must be said twice
+    #[arg(
+        long = "allow-program",
+        value_name = "NAME",
+        conflicts_with = "allow_shell"
+    )]
+    programs: Vec<String>,
+    /// Run script.run jobs: scripts that were stored with `haul script add` [default: only when
+    /// embedded in a SQLite file]
+    #[arg(long)]
+    allow_scripts: bool,
     /// Start a lower lane only when the higher ones are empty, instead of by turns (8:4:2:1)
     #[arg(long)]
     strict_lanes: bool,
@@ -90,17 +106,17 @@ pub(crate) async fn run(session: &Session, args: WorkerArgs) -> anyhow::Result<(
         (None, Some(text)) => Some(parse_duration(text).map_err(|why| in_file("grace", &why))?),
         (None, None) => None,
     };
-    // Whoever can write to a file of this host could as well run a command on it.
-    let embedded = session.settings.is_embedded();
-    let shell = if args.allow_shell || file.allow_shell.unwrap_or(embedded) {
-        Shell::Allowed
-    } else {
-        Shell::Refused
-    };
+    let rules = session.settings.shell.rules(Asked {
+        any: args.allow_shell,
+        programs: args.programs,
+        scripts: args.allow_scripts,
+        embedded: session.settings.is_embedded(),
+        file_any: file.allow_shell,
+    })?;
     let http = callbacks::settle(&session.settings, args.http)?;
     let mut worker = Worker::connect(session.settings.urls.clone())
         .await?
-        .builtins(shell)
+        .builtins(rules)
         .http(http);
     let standard = 2 * u32::try_from(cores()).unwrap_or(1);
     for QueueSlots(name, slots) in &queues {

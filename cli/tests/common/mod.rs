@@ -106,14 +106,28 @@ impl Place {
         self.json(&["job", "show", id, "--json"])
     }
 
+    /// Pushes a job, which gets one attempt unless `more` says; its id.
+    pub(crate) fn push(&self, task: &str, args: &Value, more: &[&str]) -> String {
+        let args = args.to_string();
+        let mut command = vec!["job", "push", task, "--args", &args];
+        if !more.contains(&"--attempts") {
+            command.extend(["--attempts", "1"]);
+        }
+        command.extend(more);
+        self.ok(&command)
+    }
+
+    /// The job's record, once it has ended.
+    pub(crate) fn ended(&self, id: &str) -> Value {
+        let ran = self.haul(&["job", "wait", id, "--timeout", "25s", "--json"]);
+        assert!(matches!(ran.code, Some(0 | 3)), "{ran:?}");
+        self.show(id)
+    }
+
     /// A worker that is ready.
     pub(crate) fn worker(&self, args: &[&str]) -> Worker {
         let args: Vec<&str> = ["worker"].iter().chain(args).copied().collect();
-        let mut child = self.command(&args).spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let worker = Worker { child };
-        Worker::await_ready(stderr);
-        worker
+        Worker::start(&mut self.command(&args))
     }
 }
 
@@ -145,6 +159,19 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// Starts this command, and waits until it is ready.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let worker = Self { child };
+        Self::await_ready(stderr);
+        worker
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn await_ready(mut stderr: BufReader<ChildStderr>) {
         await_line(&mut stderr, "ready");
         // Read on, or it would block on a full pipe.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{Call, Fault, Plan};
 use crate::{
     filter::Filter,
-    job::{JobId, QueueName, Record, WorkerId},
+    job::{JobId, QueueName, Record, Script, ScriptName, ScriptVersion, WorkerId},
     ports::{
         Applied, Beat, Change, Claim, Claimed, Created, Finding, InHand, Kept, Listing, Note,
         PageRequest, Pulse, QueueCounts, Save, Saved, Store, StoreError, Topic, Watch, WorkerInfo,
@@ -69,6 +69,26 @@ impl Store for FaultyStore {
 
     async fn saved(&self, id: &JobId) -> Result<Saved, StoreError> {
         self.go(Call::Read, self.inner.saved(id)).await
+    }
+
+    async fn keep_script(&self, script: Script) -> Result<(), StoreError> {
+        self.go(Call::Keep, self.inner.keep_script(script)).await
+    }
+
+    async fn script(
+        &self,
+        name: &ScriptName,
+        version: Option<&ScriptVersion>,
+    ) -> Result<Option<Script>, StoreError> {
+        self.go(Call::Read, self.inner.script(name, version)).await
+    }
+
+    async fn scripts(&self) -> Result<Vec<Script>, StoreError> {
+        self.go(Call::Read, self.inner.scripts()).await
+    }
+
+    async fn forget_script(&self, name: &ScriptName) -> Result<bool, StoreError> {
+        self.go(Call::Keep, self.inner.forget_script(name)).await
     }
 
     async fn beat(&self, beat: Beat) -> Result<Pulse, StoreError> {

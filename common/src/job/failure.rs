@@ -92,6 +92,13 @@ impl Failure {
         }
     }
 
+    /// The same, with something more to say.
+    #[must_use]
+    pub fn and(mut self, more: impl fmt::Display) -> Self {
+        self.message = format!("{}; {more}", self.message);
+        self
+    }
+
     /// How it is to be followed.
     pub const fn kind(&self) -> FailureKind {
         self.kind

@@ -117,6 +117,10 @@ name!(
     Tag, "tag", 64, "printable ASCII without comma and quote", tag_byte
 );
 name!(
+    /// A script that is stored.
+    ScriptName, "script name", 64, "letters, digits, _ . -", id_byte
+);
+name!(
     /// A worker process. Random at every start: a name used again would make a dead worker look
     /// alive.
     WorkerId, "worker id", 64, "letters, digits, _ . -", id_byte

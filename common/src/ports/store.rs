@@ -9,7 +9,10 @@ use tokio::sync::watch;
 use super::{Finding, error::StoreError};
 use crate::{
     filter::Filter,
-    job::{Digest, Fence, JobId, Json, Progress, QueueName, Record, StateKind, WorkerId},
+    job::{
+        Digest, Fence, JobId, Json, Progress, QueueName, Record, Script, ScriptName, ScriptVersion,
+        StateKind, WorkerId,
+    },
     life::{Life, Step},
     time::Timestamp,
 };
@@ -58,6 +61,35 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// When the store is away.
     async fn saved(&self, id: &JobId) -> Result<Saved, StoreError>;
+
+    /// Keeps a script: from now on its name means this text. Earlier versions stay, up to
+    /// [`crate::job::SCRIPT_VERSIONS_KEPT`] in all.
+    ///
+    /// # Errors
+    /// When the store is away or full.
+    async fn keep_script(&self, script: Script) -> Result<(), StoreError>;
+
+    /// The script of this name, in this version or as the name is meant now.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn script(
+        &self,
+        name: &ScriptName,
+        version: Option<&ScriptVersion>,
+    ) -> Result<Option<Script>, StoreError>;
+
+    /// All scripts as their names are meant now, by name.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn scripts(&self) -> Result<Vec<Script>, StoreError>;
+
+    /// Forgets a script in all its versions; whether there was one.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn forget_script(&self, name: &ScriptName) -> Result<bool, StoreError>;
 
     /// One heartbeat for a whole worker: it is alive, and these attempts are its own.
     ///

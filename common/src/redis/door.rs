@@ -24,13 +24,15 @@ pub enum Shape {
     Record,
     /// A record as lists have it.
     Listed,
+    /// Versions of a script.
+    Scripts,
     /// A number.
     Number,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Claimed,
         Self::Applied,
         Self::Pulse,
@@ -39,6 +41,7 @@ impl Shape {
         Self::Saved,
         Self::Record,
         Self::Listed,
+        Self::Scripts,
         Self::Number,
     ];
 }
@@ -59,6 +62,10 @@ pub fn read(shape: Shape, reply: Value) -> Result<String, String> {
         Shape::Listed => reply::listed(reply, &record::LISTED)
             .and_then(|fields| fields.map(record::Fields::read).transpose())
             .map(|it| format!("{it:?}")),
+        Shape::Scripts => {
+            let name = "x".parse().map_err(|error| format!("{error}"))?;
+            scripts::versions(&name, reply).map(|it| format!("{it:?}"))
+        }
         Shape::Number => reply::number::<i64>(reply).map(|it| it.to_string()),
     }
 }

@@ -8,6 +8,8 @@
 //! |---|---|---|
 //! | `job:<id>` | hash | the record, see [`super::record`] |
 //! | `saved:<id>` | hash | checkpoint and results of steps |
+//! | `scripts` | set | names of scripts that people stored |
+//! | `script:<name>` | list | its versions, the latest first |
 //! | `index:<queue>:<state>` | sorted set | ids by creation, ms |
 //! | `batch:<batch>` | sorted set | ids by creation, ms |
 //! | `queues` | set | names of queues that ever had a job |
@@ -23,7 +25,7 @@
 //! worker listens to as long as it has a connection, and where nobody says anything.
 
 use crate::{
-    job::{BatchId, QueueName, StateKind, WorkerId},
+    job::{BatchId, QueueName, ScriptName, StateKind, WorkerId},
     ports::Topic,
     wire::topology::Namespace,
 };
@@ -51,6 +53,14 @@ impl Keys {
 
     pub(super) fn saved(&self, id: &str) -> String {
         self.key(["saved:", id])
+    }
+
+    pub(super) fn scripts(&self) -> String {
+        self.key(["scripts", ""])
+    }
+
+    pub(super) fn script(&self, name: &ScriptName) -> String {
+        self.key(["script:", name])
     }
 
     pub(super) fn indexes(&self) -> String {
@@ -128,6 +138,8 @@ mod tests {
         for key in [
             keys.job("j"),
             keys.saved("j"),
+            keys.scripts(),
+            keys.script(&"s".parse().unwrap()),
             keys.index(&queue, StateKind::Dead),
             keys.batch(&"b".parse().unwrap()),
             keys.queues(),

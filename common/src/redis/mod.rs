@@ -48,7 +48,7 @@ use self::{
 };
 use crate::{
     filter::Filter,
-    job::{JobId, QueueName, Record, WorkerId},
+    job::{JobId, QueueName, Record, Script, ScriptName, ScriptVersion, WorkerId},
     ports::{
         Applied, Beat, Change, Claim, Claimed, Created, Finding, InHand, Kept, Listing, Note,
         PageRequest, Pulse, QueueCounts, Save, Saved, Store, StoreError, Topic, Watch, WorkerInfo,
@@ -122,6 +122,11 @@ impl RedisStore {
         }
     }
 
+    fn versions(&self, name: &ScriptName, reply: Value) -> Result<Vec<Script>, StoreError> {
+        scripts::versions(name, reply)
+            .map_err(|why| self.link.corrupt(format!("script {name}: {why}")))
+    }
+
     fn read<T>(&self, id: &JobId, outcome: Result<T, Unreadable>) -> Result<T, StoreError> {
         outcome.map_err(|why| self.link.corrupt(format!("job {id}: {why}")))
     }
@@ -175,6 +180,38 @@ impl Store for RedisStore {
             .send(scripts::hash(&self.keys.saved(id)))
             .await?;
         self.read(id, scripts::saved(reply))
+    }
+
+    async fn keep_script(&self, script: Script) -> Result<(), StoreError> {
+        let kept = scripts::keep_script(&self.keys, &script);
+        self.flights.send(kept).await.map(drop)
+    }
+
+    async fn script(
+        &self,
+        name: &ScriptName,
+        version: Option<&ScriptVersion>,
+    ) -> Result<Option<Script>, StoreError> {
+        let asked = scripts::script_versions(&self.keys, name, version.is_some());
+        let versions = self.versions(name, self.flights.send(asked).await?)?;
+        let is_meant = |script: &Script| version.is_none_or(|version| script.version == *version);
+        Ok(versions.into_iter().find(is_meant))
+    }
+
+    async fn scripts(&self) -> Result<Vec<Script>, StoreError> {
+        let names = self.flights.send(scripts::script_names(&self.keys)).await?;
+        let names = scripts::names_of_scripts(names);
+        let mut names = names.map_err(|why| self.link.corrupt(format!("scripts: {why}")))?;
+        names.sort_unstable();
+        let found = try_join_all(names.iter().map(|name| self.script(name, None))).await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn forget_script(&self, name: &ScriptName) -> Result<bool, StoreError> {
+        let forgotten = scripts::forget_script(&self.keys, name);
+        let gone: Result<u64, _> = reply::number(self.flights.send(forgotten).await?);
+        let gone = gone.map_err(|why| self.link.corrupt(format!("script {name}: {why}")))?;
+        Ok(gone > 0)
     }
 
     async fn beat(&self, beat: Beat) -> Result<Pulse, StoreError> {

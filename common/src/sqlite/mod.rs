@@ -21,6 +21,7 @@ mod readers;
 mod row;
 mod schema;
 mod scout;
+mod scripts;
 mod session;
 mod store;
 mod tally;

@@ -52,6 +52,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
         txn.pragma_update(None, "application_id", APPLICATION_ID)?;
         txn.pragma_update(None, "user_version", VERSION)?;
     }
+    txn.execute_batch(include_str!("scripts.sql"))?;
     txn.commit()?;
     Ok(db)
 }

@@ -8,12 +8,12 @@ use super::{
     jobs::{self, NewJob},
     query,
     row::{self, Key},
-    workers,
+    scripts, workers,
     writer::{OnDisk, Txn},
 };
 use crate::{
     filter::Filter,
-    job::{JobId, QueueName, Record, WorkerId},
+    job::{JobId, QueueName, Record, Script, ScriptName, ScriptVersion, WorkerId},
     ports::{
         Applied, Beat, Change, Claim, Claimed, Created, Finding, InHand, Kept, Listing, Note,
         PageRequest, Pulse, QueueCounts, Save, Saved, Store, StoreError, Topic, Watch, WorkerInfo,
@@ -106,6 +106,31 @@ impl Store for Sqlite {
     async fn saved(&self, id: &JobId) -> Result<Saved, StoreError> {
         let id = id.clone();
         self.read(move |db| jobs::saved(db, &id)).await
+    }
+
+    async fn keep_script(&self, script: Script) -> Result<(), StoreError> {
+        let work = move |txn: &Txn<'_>| scripts::keep(txn, &script);
+        self.write(1, OnDisk::Now, work).await
+    }
+
+    async fn script(
+        &self,
+        name: &ScriptName,
+        version: Option<&ScriptVersion>,
+    ) -> Result<Option<Script>, StoreError> {
+        let (name, version) = (name.clone(), version.cloned());
+        self.read(move |db| scripts::find(db, &name, version.as_ref()))
+            .await
+    }
+
+    async fn scripts(&self) -> Result<Vec<Script>, StoreError> {
+        self.read(scripts::all).await
+    }
+
+    async fn forget_script(&self, name: &ScriptName) -> Result<bool, StoreError> {
+        let name = name.clone();
+        let work = move |txn: &Txn<'_>| scripts::forget(txn, &name);
+        self.write(1, OnDisk::Now, work).await
     }
 
     async fn beat(&self, beat: Beat) -> Result<Pulse, StoreError> {

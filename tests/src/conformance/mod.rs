@@ -9,5 +9,6 @@ pub mod delays;
 pub mod facts;
 pub mod lists;
 pub mod saves;
+pub mod scripts;
 pub mod store;
 pub mod workers;

@@ -69,7 +69,8 @@ const NAMES: &[&str] = &[
 const SETTINGS: &[&str] = &[
     "broker = \"amqp://me:s3cret@localhost/jobs\"\nstore = \"redis://:s3cret@localhost/0\"\n\
      namespace = \"haul\"\nlog = \"info\"\n\n[worker]\nqueues = [\"default\", \"mail=8\"]\n\
-     grace = \"30s\"\nallow_shell = false\nstrict_lanes = false\n",
+     grace = \"30s\"\nallow_shell = false\nstrict_lanes = false\n\n\
+     [shell]\nprograms = [\"gzip\"]\nenv = [\"LC_*\"]\nmemory = \"512MiB\"\nopen_files = 9\n",
     "worker = { queues = ['a'], grace = '1s' }",
     "",
 ];

@@ -10,6 +10,7 @@ mod memory;
 mod messages;
 mod outcomes;
 mod redrive;
+mod shell;
 mod stopping;
 mod strangers;
 mod submit;

@@ -8,9 +8,10 @@ use haul_common::{
     ports::{Note, Settlement},
 };
 use tokio::{
-    task::{JoinError, JoinHandle},
+    task::JoinError,
     time::{Instant, error::Elapsed},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{ABORT_GRACE, Hub};
 use crate::{
@@ -26,7 +27,8 @@ const NOTE_EVERY: Duration = Duration::from_millis(500);
 /// An aborted handler that does not yield is left to itself after this.
 const ABORT_PATIENCE: Duration = Duration::from_secs(1);
 
-type Handler = JoinHandle<Result<Json, Stopped>>;
+/// Ends with whoever supervises it: a worker that is dropped leaves nothing running.
+type Handler = AbortOnDropHandle<Result<Json, Stopped>>;
 type Joined = Result<Result<Json, Stopped>, JoinError>;
 
 /// Runs the handler of `core`'s task to its end. Nothing when the attempt lost its job.
@@ -41,7 +43,7 @@ pub(super) async fn run(
         return Some(Ended::Refused(Reason::UnknownTask, why));
     };
     // On the application's runtime: what it does there does not hold up our loops.
-    let mut handler = hub.app.spawn(handler(core.clone()));
+    let mut handler = AbortOnDropHandle::new(hub.app.spawn(handler(core.clone())));
     let limit = Limit::of(core, hub.protocol.backend().store.now());
     let mut guard_at = Instant::now() + hub.guard_after;
     loop {

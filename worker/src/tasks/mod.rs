@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use haul_common::job::Task;
 
+use self::shell::{Runner, ScriptRun, ShellRules, ShellRun};
 use crate::handler::Registry;
 
 /// Whether jobs may run programs of their own choice on this worker.
@@ -19,20 +20,34 @@ pub enum Shell {
     Refused,
 }
 
-pub(crate) fn register(registry: &mut Registry, shell: Shell) {
-    let nothing = Arc::new(());
-    registry.add(nothing.clone(), echo::run);
+pub(crate) fn register(registry: &mut Registry, rules: ShellRules, embedded: bool) {
+    registry.add(Arc::new(()), echo::run);
     if !registry.contains(http::HttpRequest::NAME) {
         // Nothing is set, so that nothing can be wrong.
         let _ = register_http(registry, http::Http::default());
     }
-    match shell {
-        Shell::Allowed => registry.add(nothing, shell::run),
-        Shell::Refused => registry.reject(
-            shell::ShellRun::NAME,
-            "this worker does not run programs of a job's choice; start it with --allow-shell if \
-             everybody who can publish to its queues may run anything here",
-        ),
+    if !rules.runs_programs() {
+        registry.reject(
+            ShellRun::NAME,
+            "this worker does not run programs of a job's choice; start it with --allow-program \
+             NAME for those that jobs may run, or with --allow-shell if everybody who can publish \
+             to its queues may run anything here",
+        );
+    }
+    if !rules.scripts {
+        registry.reject(
+            ScriptRun::NAME,
+            "this worker does not run stored scripts; start it with --allow-scripts if whoever \
+             can store one may run it here",
+        );
+    }
+    let (programs, scripts) = (rules.runs_programs(), rules.scripts);
+    let runner = Arc::new(Runner::new(rules, embedded));
+    if programs {
+        registry.add(runner.clone(), shell::run);
+    }
+    if scripts {
+        registry.add(runner, shell::run_script);
     }
 }
 

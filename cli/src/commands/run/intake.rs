@@ -79,10 +79,8 @@ impl Intake {
     fn job(&mut self, item: &str) -> anyhow::Result<Submission> {
         let args = ShellRun {
             command: Some(fill(&self.command, item)),
-            script: None,
-            stdin: None,
-            env: std::collections::BTreeMap::new(),
             cwd: Some(self.cwd.clone()),
+            ..ShellRun::default()
         };
         let mut spec = Spec::new(
             ShellRun::NAME.parse()?,

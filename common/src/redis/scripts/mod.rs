@@ -8,6 +8,7 @@ mod beat;
 mod claim;
 mod create;
 mod keep;
+mod stored;
 
 use std::sync::LazyLock;
 
@@ -18,6 +19,9 @@ pub(super) use beat::{beat, pulse};
 pub(super) use claim::{claim, claimed};
 pub(super) use create::{create, created};
 pub(super) use keep::{kept, note, save, saved};
+pub(super) use stored::{
+    forget_script, keep_script, names_of_scripts, script_names, script_versions, versions,
+};
 
 use super::{
     keys::Keys,
@@ -38,6 +42,8 @@ scripts! {
     CLAIM = "claim.lua";
     CREATE = "create.lua";
     EXPIRE = "expire.lua";
+    FORGET_SCRIPT = "forget_script.lua";
+    KEEP_SCRIPT = "keep_script.lua";
     NOTE = "note.lua";
     PRUNE = "prune.lua";
     REFILE = "refile.lua";
@@ -96,6 +102,15 @@ impl Call {
         keys.iter().fold(call, |call, key| call.text(key))
     }
 
+    /// No script, but it rides along.
+    fn plain(command: &Cmd, size: usize) -> Self {
+        Self {
+            script: None,
+            command: command.clone(),
+            size,
+        }
+    }
+
     fn bytes(mut self, value: &[u8]) -> Self {
         self.size += value.len();
         self.command.arg(value);
@@ -119,15 +134,9 @@ impl Call {
     }
 }
 
-/// Reads a whole hash. No script, but it rides along.
+/// Reads a whole hash.
 pub(super) fn hash(key: &str) -> Call {
-    let mut command = ::redis::cmd("HGETALL");
-    command.arg(key);
-    Call {
-        script: None,
-        command,
-        size: key.len(),
-    }
+    Call::plain(::redis::cmd("HGETALL").arg(key), key.len())
 }
 
 /// Forgets up to `limit` jobs whose retention is over.

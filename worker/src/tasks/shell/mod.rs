@@ -1,23 +1,50 @@
-//! `shell.run`: runs a program.
+//! `shell.run`: runs a program; `script.run`: runs a script that is stored by name.
 //!
-//! Exit 0 succeeds; 75 retries; 64, 65, 126 and 127 are fatal (wrong usage, wrong data, not
-//! executable, not found: no retry helps); all others retry by the job's policy. These are the
-//! codes of `sysexits.h` and of POSIX shells. Told to stop, its process group gets SIGTERM, and
-//! SIGKILL after [`KILL_AFTER`].
+//! What the end of a program means is the exit protocol of [`Exit::verdict`]. Told to stop, all that
+//! it started gets SIGTERM, and SIGKILL after [`KILL_AFTER`]; so does what is left when the worker
+//! itself dies. What may run at all, as whom and with what, is [`ShellRules`]. `HAUL_CHECKPOINT`
+//! names a file whose content comes back at the next attempt. The lines `::progress 3/10 message`
+//! and `::result {json}` on stdout are for Haul, and taken out of the output.
 
+mod checkpoint;
 mod child;
+mod exit;
+mod ground;
+mod limits;
+mod programs;
+mod rules;
+mod said;
+mod script;
+mod sweep;
 mod tail;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
-use haul_common::job::{Failure, Task};
+use haul_common::job::{Failure, ScriptVersion, Task};
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 
-use crate::Context;
-use child::{Child, Exit};
+use self::{
+    checkpoint::Checkpoint,
+    child::{Child, Launch},
+    ground::{Entry, Ground},
+};
+pub use self::{
+    exit::Exit,
+    limits::Limits,
+    rules::{RulesError, ShellRules},
+    script::ScriptRun,
+};
+pub(super) use script::run as run_script;
+
+use crate::{Context, StopCause};
 
 /// Between SIGTERM and SIGKILL.
 pub const KILL_AFTER: Duration = Duration::from_secs(5);
+/// The same where the worker stops, which leaves time to save the checkpoint.
+const KILL_AFTER_STOPPING: Duration = Duration::from_secs(3);
+/// Between looks at a checkpoint.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
 /// What to run: `command` or `script`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -32,12 +59,15 @@ pub struct ShellRun {
     /// What it reads on stdin; nothing when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
-    /// Added to the worker's environment.
+    /// Added to what it sees of the worker's environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// Where it runs; where the worker does when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<PathBuf>,
+    /// What it may use up; the worker's own limits hold too.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
 }
 
 impl Task for ShellRun {
@@ -54,32 +84,127 @@ pub struct ShellOutput {
     pub stdout: String,
     /// The tail of what it complained of, at most 16 KiB.
     pub stderr: String,
+    /// What it said in its last `::result` line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<serde_json::Value>,
+    /// Which version of a stored script it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script_version: Option<ScriptVersion>,
 }
 
-pub(super) async fn run(ctx: Context<()>, args: ShellRun) -> Result<ShellOutput, Failure> {
-    let argv = argv(&args)?;
-    let mut child = Child::start(&ctx, &argv, &args)?;
-    let exit = tokio::select! {
-        exit = child.finished() => exit?,
-        cause = ctx.stopped() => {
-            child.stop().await;
-            return Err(Failure::retry(format!("stopped: {cause:?}")));
+/// What the shell jobs of a worker share.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    rules: ShellRules,
+    /// What jobs see of the worker's environment; nothing means all of it.
+    environment: Option<Vec<(OsString, OsString)>>,
+    /// Made with the first job.
+    ground: OnceCell<Arc<Ground>>,
+}
+
+impl Runner {
+    pub(super) fn new(rules: ShellRules, embedded: bool) -> Self {
+        Self {
+            environment: rules.environment(embedded),
+            rules,
+            ground: OnceCell::new(),
         }
-    };
-    match exit {
-        Exit::Code(0) => Ok(child.output(0)),
-        Exit::Code(code @ (64 | 65 | 126 | 127)) => Err(Failure::fatal(child.complaint(code))),
-        Exit::Code(code) => Err(Failure::retry(child.complaint(code))),
-        Exit::Signal(signal) => Err(Failure::retry(format!("killed by signal {signal}"))),
+    }
+
+    async fn enter(&self) -> Result<Entry, Failure> {
+        let make = async || Ground::new(self.rules.user.as_ref());
+        let entry = async { self.ground.get_or_try_init(make).await?.enter() };
+        entry.await.map_err(|error: std::io::Error| {
+            Failure::retry(format!(
+                "this worker has no room for a job's files: {error}"
+            ))
+        })
+    }
+
+    fn check_env(&self, env: &BTreeMap<String, String>) -> Result<(), Failure> {
+        match env.keys().find(|name| !self.rules.may_set(name)) {
+            Some(name) => Err(Failure::fatal(format!(
+                "a job may not set `{name}` on this worker; it can be allowed there with job_env \
+                 in haul.toml, section [shell]"
+            ))),
+            None => Ok(()),
+        }
     }
 }
 
-fn argv(args: &ShellRun) -> Result<Vec<String>, Failure> {
-    match (&args.command, &args.script) {
-        (Some(command), None) if !command.is_empty() => Ok(command.clone()),
-        (None, Some(script)) => Ok(["/bin/sh", "-c", script].map(str::to_owned).to_vec()),
-        _ => Err(Failure::fatal(
-            "give either `command`, a list that begins with a program, or `script`",
-        )),
+pub(super) async fn run(ctx: Context<Runner>, args: ShellRun) -> Result<ShellOutput, Failure> {
+    let rules = &ctx.state().rules;
+    let (program, rest) = match (args.command, args.script) {
+        (Some(command), None) if !command.is_empty() => {
+            let program = rules.programs.resolve(&command[0])?;
+            (
+                program,
+                command.into_iter().skip(1).map(Into::into).collect(),
+            )
+        }
+        (None, Some(script)) => {
+            rules.programs.any("a `script`")?;
+            ("/bin/sh".into(), vec!["-c".into(), script.into()])
+        }
+        _ => {
+            return Err(Failure::fatal(
+                "give either `command`, a list that begins with a program, or `script`",
+            ));
+        }
+    };
+    ctx.state().check_env(&args.env)?;
+    let launch = Launch {
+        program,
+        args: rest,
+        env: args.env,
+        cwd: args.cwd,
+        stdin: args.stdin,
+        limits: args.limits.and(rules.limits),
+    };
+    let entry = ctx.state().enter().await?;
+    attempt(&ctx, launch, entry).await
+}
+
+/// From start to end, with the checkpoint before, meanwhile and after.
+async fn attempt(
+    ctx: &Context<Runner>,
+    launch: Launch,
+    entry: Entry,
+) -> Result<ShellOutput, Failure> {
+    let user = ctx.state().rules.user.as_ref();
+    let mut checkpoint = Checkpoint::restore(ctx, entry.checkpoint(), user).await?;
+    let mut child = Child::start(ctx, launch, entry)?;
+    match follow(ctx, &mut child, &mut checkpoint).await {
+        Ok(output) => Ok(output),
+        Err(failure) => Err(checkpoint.settle(ctx, failure).await),
+    }
+}
+
+async fn follow(
+    ctx: &Context<Runner>,
+    child: &mut Child,
+    checkpoint: &mut Checkpoint,
+) -> Result<ShellOutput, Failure> {
+    let flooded = child.flooded();
+    loop {
+        tokio::select! {
+            status = child.ended() => {
+                child.finish(status?).await.verdict(&child.stderr())?;
+                return child.output();
+            }
+            cause = ctx.stopped() => {
+                let patience = match cause {
+                    StopCause::Stopping => KILL_AFTER_STOPPING,
+                    _ => KILL_AFTER,
+                };
+                child.stop(patience).await;
+                return Err(Failure::retry(format!("stopped: {cause:?}")));
+            }
+            () = flooded.cancelled() => {
+                child.stop(KILL_AFTER).await;
+                return Err(Failure::retry("stopped: it wrote more output than its limit"));
+            }
+            () = tokio::time::sleep(CHECKPOINT_EVERY) => checkpoint.look(ctx).await,
+        }
     }
 }
