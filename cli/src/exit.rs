@@ -8,7 +8,7 @@ use haul_common::{
     filter::FilterError,
     job::NameError,
     ports::{BrokerError, StoreError},
-    protocol::{self, ProtocolError},
+    protocol::{self, LeaseError, ProtocolError},
 };
 use haul_producer::{SubmitError, WaitError};
 use haul_worker::RunError;
@@ -141,6 +141,9 @@ fn code_of_one(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
     if let Some(ProtocolError::Store(error)) = error.downcast_ref::<ProtocolError>() {
         return Some(store(error));
     }
+    if let Some(error) = error.downcast_ref::<LeaseError>() {
+        return Some(lease(error));
+    }
     if let Some(RunError::Connect(error)) = error.downcast_ref::<RunError>() {
         return Some(connect(error));
     }
@@ -193,6 +196,15 @@ const fn submit(error: &SubmitError) -> Code {
             protocol::SubmitError::Unknown { .. } => Code::Unreachable,
             protocol::SubmitError::Store { source, .. } => store(source),
         },
+    }
+}
+
+const fn lease(error: &LeaseError) -> Code {
+    match error {
+        LeaseError::NotFound(_) => Code::NotFound,
+        LeaseError::Over { .. } => Code::Conflict,
+        LeaseError::Protocol(ProtocolError::Store(error)) => store(error),
+        LeaseError::Protocol(ProtocolError::NotPublished { .. }) => Code::Failed,
     }
 }
 

@@ -38,6 +38,6 @@ pub use haul_common::{
     time::Timestamp,
 };
 pub use memory::MemoryError;
-pub use run::{RunError, Running};
+pub use run::{AttemptEnd, RunError, Running};
 pub use tasks::Shell;
 pub use worker::Worker;

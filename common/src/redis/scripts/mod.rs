@@ -8,6 +8,7 @@ mod beat;
 mod claim;
 mod create;
 mod keep;
+mod lease;
 
 use std::sync::LazyLock;
 
@@ -18,6 +19,7 @@ pub(super) use beat::{beat, pulse};
 pub(super) use claim::{claim, claimed};
 pub(super) use create::{create, created};
 pub(super) use keep::{kept, note, save, saved};
+pub(super) use lease::{lease, leased};
 
 use super::{
     keys::Keys,
@@ -38,6 +40,7 @@ scripts! {
     CLAIM = "claim.lua";
     CREATE = "create.lua";
     EXPIRE = "expire.lua";
+    LEASE = "lease.lua";
     NOTE = "note.lua";
     PRUNE = "prune.lua";
     REFILE = "refile.lua";

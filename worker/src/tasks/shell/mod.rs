@@ -10,7 +10,7 @@ mod tail;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use haul_common::job::{Failure, Task};
+use haul_common::job::{Failure, Json, Task};
 use serde::{Deserialize, Serialize};
 
 use crate::Context;
@@ -54,6 +54,28 @@ pub struct ShellOutput {
     pub stdout: String,
     /// The tail of what it complained of, at most 16 KiB.
     pub stderr: String,
+}
+
+/// Runs this program for a job of whatever task, with the job's arguments on its stdin, and its exit
+/// code decides as that of `shell.run` does.
+///
+/// # Errors
+/// As its exit code says.
+pub async fn program(
+    ctx: Context<()>,
+    command: Vec<String>,
+    args: &Json,
+) -> Result<ShellOutput, Failure> {
+    let env = [("HAUL_TASK", &**ctx.task()), ("HAUL_QUEUE", &**ctx.queue())];
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let stdin = Some(args.get().to_owned());
+    let args = ShellRun {
+        command: Some(command),
+        stdin,
+        env: BTreeMap::from(env),
+        ..ShellRun::default()
+    };
+    run(ctx, args).await
 }
 
 pub(super) async fn run(ctx: Context<()>, args: ShellRun) -> Result<ShellOutput, Failure> {
