@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Assignment, Finished, Protocol, ProtocolError, Receipt};
 use crate::{
     faults,
-    job::{Attempt, Fence, JobId, Outcome, Record, StateKind, WorkerId},
+    job::{Attempt, FailureKind, Fence, JobId, Outcome, Record, StateKind, WorkerId},
     life::Ended,
     ports::Delivery,
     time::Timestamp,
@@ -253,7 +253,7 @@ impl Protocol {
     ) -> Result<Settled, LeaseError> {
         let record = self.known(id).await?;
         let told = record.attempts.iter().find(|attempt| token.is_of(attempt));
-        if told.is_some_and(|attempt| Some(attempt.outcome) == outcome(&ended)) {
+        if told.is_some_and(|attempt| is_of(attempt.outcome, &ended)) {
             if record.life.fence == token.fence {
                 // A crash may have come between the record and what follows it.
                 self.publish_what_follows(&record.spec, &record.life)
@@ -266,6 +266,7 @@ impl Protocol {
             });
         }
         let assignment = self.held(&record, token)?;
+        let ended = heed(&assignment, ended);
         match self.finish(&assignment, ended, record.log, None).await? {
             Finished::Recorded(state) => {
                 let holder = LeaseToken::holder(&token.secret);
@@ -312,11 +313,24 @@ impl Protocol {
     }
 }
 
-const fn outcome(ended: &Ended) -> Option<Outcome> {
+/// A program that was asked to stop, and says that it failed, has stopped.
+fn heed(assignment: &Assignment, ended: Ended) -> Ended {
     match ended {
-        Ended::Succeeded(_) => Some(Outcome::Succeeded),
-        Ended::Failed(_) => Some(Outcome::Failed),
-        _ => None,
+        Ended::Failed(failure)
+            if assignment.life.cancel_requested && failure.kind() != FailureKind::Fatal =>
+        {
+            Ended::Cancelled { forced: false }
+        }
+        ended => ended,
+    }
+}
+
+/// Whether an attempt that ended like this was told so.
+const fn is_of(outcome: Outcome, ended: &Ended) -> bool {
+    match ended {
+        Ended::Succeeded(_) => matches!(outcome, Outcome::Succeeded),
+        Ended::Failed(_) => matches!(outcome, Outcome::Failed | Outcome::Cancelled),
+        _ => false,
     }
 }
 
