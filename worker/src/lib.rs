@@ -24,6 +24,7 @@
 mod context;
 mod handler;
 mod io;
+pub mod lease;
 mod memory;
 mod notes;
 mod run;

@@ -25,7 +25,7 @@ use crate::{
 
 /// No lease is longer: a job whose program vanished comes back at the end of it only.
 pub const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
-/// How long the taking of a job may take. Its guard is to come after the lease's end.
+/// How long the taking of a job may take, unless its lease is shorter. Its guard is to come after the lease's end.
 const TAKING: Duration = Duration::from_secs(15);
 const AFTER: Duration = Duration::from_secs(1);
 
@@ -167,7 +167,7 @@ impl Protocol {
     ) -> Result<Option<Leased>, ProtocolError> {
         let secret = uuid::Uuid::new_v4().simple().to_string();
         let holder = LeaseToken::holder(&secret);
-        let receipt = match self.begin(&delivery, &holder).await {
+        let receipt = match self.begin(&delivery, &holder, lease).await {
             Ok(receipt) => receipt,
             Err(error) => {
                 delivery.settlement.release();
@@ -206,8 +206,10 @@ impl Protocol {
         &self,
         delivery: &Delivery,
         holder: &WorkerId,
+        lease: Duration,
     ) -> Result<Receipt, ProtocolError> {
-        self.backend.store.lease(holder, TAKING, false).await?;
+        let taking = lease.min(TAKING);
+        self.backend.store.lease(holder, taking, false).await?;
         self.receive(delivery, holder, |_| false).await
     }
 

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod cancel;
+mod errand;
 mod janitor;
 mod lanes;
+mod lease;
 mod memory;
 mod messages;
 mod outcomes;
