@@ -11,8 +11,9 @@ use tokio::time::{Instant, timeout};
 
 /// What is ready comes within this long, unless somebody else gets it.
 const COMES: Duration = Duration::from_secs(2);
-/// What is about to be ready comes within this long: it falls due, or its worker has just died.
-const ON_ITS_WAY: Duration = Duration::from_millis(450);
+/// What is about to be ready comes within this long: it falls due, or whoever held it has just died.
+/// On SQLite, that is looked at once a second.
+pub(crate) const ON_ITS_WAY: Duration = Duration::from_millis(1500);
 /// Leases that ran out, which are looked for first.
 const ORPHANS: usize = 100;
 

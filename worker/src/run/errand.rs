@@ -9,12 +9,10 @@ use tokio::{
 };
 
 use super::Hub;
-use crate::stop::Level;
+use crate::{lease::ON_ITS_WAY, stop::Level};
 
 /// How often it looks whether anything is left.
 const LOOK: Duration = Duration::from_millis(150);
-/// For so long, a delivery may be on its way here.
-const ON_ITS_WAY: Duration = Duration::from_millis(450);
 const AT_ONCE: usize = 500;
 
 /// What the worker came for.

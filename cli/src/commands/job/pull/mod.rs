@@ -5,7 +5,7 @@ mod print;
 
 use std::{num::NonZeroU32, time::Duration};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use haul_common::{protocol::LEASE_MAX, time::parse_duration};
 use haul_producer::QueueName;
 
@@ -16,6 +16,7 @@ use crate::{
 
 /// What to take, and for whom.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("whom").required(true).args(["print", "command"])))]
 #[command(after_help = "\
 With -- CMD: runs CMD for each job, with the job's arguments as JSON on its stdin and HAUL_JOB_ID,
 HAUL_TASK, HAUL_QUEUE, HAUL_ATTEMPT and HAUL_FENCE in its environment. Exit code 0 succeeds, and what
@@ -42,7 +43,7 @@ pub(crate) struct PullArgs {
     #[arg(long, value_name = "N", conflicts_with = "follow")]
     max: Option<NonZeroU32>,
     /// Go on taking jobs until told to stop
-    #[arg(long, requires = "command")]
+    #[arg(long, conflicts_with = "print")]
     follow: bool,
     /// Wait up to this long for a job to become ready [default: take what is ready now]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "follow")]
@@ -53,14 +54,14 @@ pub(crate) struct PullArgs {
         long,
         value_name = "N",
         default_value = "1",
-        requires = "command"
+        conflicts_with = "print"
     )]
     jobs: NonZeroU32,
     /// Print jobs with a lease each, instead of running a command
-    #[arg(long, required_unless_present = "command", conflicts_with = "command")]
+    #[arg(long)]
     print: bool,
     /// When a printed job is given back unless it was settled or extended, up to 24h
-    #[arg(long, value_name = "DURATION", value_parser = lease, default_value = "5m")]
+    #[arg(long, value_name = "DURATION", value_parser = lease, default_value = "5m", conflicts_with = "command")]
     lease: Duration,
     /// The program and its arguments
     #[arg(last = true, value_name = "CMD")]
