@@ -51,9 +51,9 @@ pub(crate) struct DoneArgs {
 /// Which job failed, and how to go on.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It is tried again as the job says, after its backoff, or is dead when that was its last attempt. A
-job that was asked to stop is cancelled. Told again, the first time counts. Ends with 6 if the lease
-no longer holds, and says what happened to the job.
+It is tried again as the job says, after its backoff, or is dead when that was its last attempt.
+A job that was asked to stop is cancelled. Told again, the first time counts. Ends with 6 if the
+lease no longer holds, and says what happened to the job.
 
 Examples:
   haul job fail \"$id\" --lease \"$lease\" --error 'no route to host'

@@ -19,14 +19,15 @@ use crate::{
 #[command(group(ArgGroup::new("whom").required(true).args(["print", "command"])))]
 #[command(after_help = "\
 With -- CMD: runs CMD for each job, with the job's arguments as JSON on its stdin and HAUL_JOB_ID,
-HAUL_TASK, HAUL_QUEUE, HAUL_ATTEMPT and HAUL_FENCE in its environment. Exit code 0 succeeds, and what
-CMD printed is the job's result: JSON, or else text. 75 is tried again; 64, 65, 126 and 127 are fatal;
-all others are tried again as the job says. Heartbeats, time-outs and cancel are taken care of:
-CMD gets SIGTERM, and SIGKILL 5 s later. Prints each job's id and what became of it.
+HAUL_TASK, HAUL_QUEUE, HAUL_ATTEMPT and HAUL_FENCE in its environment. Exit code 0 succeeds, and
+what CMD printed (the last 64 KiB) is the job's result: JSON, or else text. 75 is tried again; 64,
+65, 126 and 127 are fatal; all others are tried again as the job says. Heartbeats, time-outs and
+cancel are taken care of: CMD gets SIGTERM, and SIGKILL 5 s later. Prints each job's id and what
+became of it.
 
-With --print: prints each job as JSON on a line and ends. Its `lease` is the right to say what came
-of it: haul job done|fail|extend ID --lease TOKEN. A lease that runs out gives the job back, and that
-attempt is lost.
+With --print: prints each job as JSON on a line, and ends. Its `lease` is the right to say what
+came of it: haul job done|fail|extend ID --lease TOKEN. A lease that runs out gives the job back,
+and that attempt is lost.
 
 Ends with 5 if nothing was ready, with 3 if CMD did not succeed for every job.
 
