@@ -262,19 +262,22 @@ fn update(txn: &Txn<'_>, seq: i64, change: &Change) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Keeps the attempt with its log. A lost one's log also stays where the running one's was.
+/// Keeps the attempt with its log, or, where it could not bring one, with what it `noted` while it
+/// ran. A lost one's log also stays where the running one's was.
 fn end_attempt(
     txn: &Txn<'_>,
     seq: i64,
     starts: u32,
     ended: &Attempt,
-    log: String,
+    noted: String,
 ) -> Result<(), Fault> {
-    if log.is_empty() {
+    if noted.is_empty() {
         return keep_attempt(txn, seq, starts, ended);
     }
     let mut ended = ended.clone();
-    ended.log = log;
+    if ended.log.is_empty() {
+        ended.log = noted;
+    }
     keep_attempt(txn, seq, starts, &ended)?;
     if ended.outcome != Outcome::Lost {
         txn.db

@@ -232,10 +232,17 @@ pub async fn a_step_of_an_unknown_job_is_missing(store: &dyn Store) {
     assert!(matches!(applied, Applied::Missing), "{applied:?}");
 }
 
-/// The log that an attempt is ended with goes into the history.
+/// The log that an attempt is ended with goes into the history, whatever it noted before.
 pub async fn an_attempt_keeps_its_log(store: &dyn Store) {
     let spec = spec("mail", 1);
     let life = running(store, &spec, &WorkerId::random()).await;
+    let note = Note {
+        id: spec.id.clone(),
+        fence: life.fence,
+        progress: None,
+        log: "one\n".to_owned(),
+    };
+    assert_eq!(store.note(note).await.unwrap(), Kept::Done);
     let mut step = life.release(store.now()).unwrap();
     let log = "one\nGröße 🚚";
     step.ended.as_mut().unwrap().log = log.to_owned();
