@@ -8,10 +8,10 @@ use haul_common::{
     filter::FilterError,
     job::NameError,
     ports::{BrokerError, StoreError},
-    protocol::{self, ProtocolError},
+    protocol::{LeaseError, ProtocolError, SubmitError as NotSubmitted},
 };
 use haul_producer::{SubmitError, WaitError};
-use haul_worker::RunError;
+use haul_worker::{RunError, lease::TakeError};
 
 use crate::redact::redact;
 
@@ -138,8 +138,17 @@ fn code_of_one(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
     if let Some(error) = error.downcast_ref::<BrokerError>() {
         return Some(broker(error));
     }
-    if let Some(ProtocolError::Store(error)) = error.downcast_ref::<ProtocolError>() {
-        return Some(store(error));
+    if let Some(error) = error.downcast_ref::<ProtocolError>() {
+        return Some(protocol(error));
+    }
+    if let Some(error) = error.downcast_ref::<TakeError>() {
+        return Some(match error {
+            TakeError::Broker(error) => broker(error),
+            TakeError::Protocol(error) => protocol(error),
+        });
+    }
+    if let Some(error) = error.downcast_ref::<LeaseError>() {
+        return Some(lease(error));
     }
     match error.downcast_ref::<RunError>() {
         Some(RunError::Connect(error)) => return Some(connect(error)),
@@ -188,13 +197,28 @@ const fn submit(error: &SubmitError) -> Code {
     match error {
         SubmitError::Option(_) | SubmitError::Args(_) => Code::Usage,
         SubmitError::Protocol(error) => match error {
-            protocol::SubmitError::Invalid { .. } => Code::Usage,
-            protocol::SubmitError::Conflict(_) => Code::Conflict,
-            protocol::SubmitError::Refused { .. } => Code::Failed,
+            NotSubmitted::Invalid { .. } => Code::Usage,
+            NotSubmitted::Conflict(_) => Code::Conflict,
+            NotSubmitted::Refused { .. } => Code::Failed,
             // No answer came: the backend went away meanwhile.
-            protocol::SubmitError::Unknown { .. } => Code::Unreachable,
-            protocol::SubmitError::Store { source, .. } => store(source),
+            NotSubmitted::Unknown { .. } => Code::Unreachable,
+            NotSubmitted::Store { source, .. } => store(source),
         },
+    }
+}
+
+const fn protocol(error: &ProtocolError) -> Code {
+    match error {
+        ProtocolError::Store(error) => store(error),
+        ProtocolError::NotPublished { .. } => Code::Failed,
+    }
+}
+
+const fn lease(error: &LeaseError) -> Code {
+    match error {
+        LeaseError::NotFound(_) => Code::NotFound,
+        LeaseError::Over { .. } => Code::Conflict,
+        LeaseError::Protocol(error) => protocol(error),
     }
 }
 

@@ -34,11 +34,14 @@ impl Session {
         })
     }
 
-    /// Connects to where the jobs are.
+    /// Connects to where the jobs are, unless that was done before.
     ///
     /// # Errors
     /// When that is not possible.
     pub(crate) async fn connect(&self) -> anyhow::Result<Producer> {
+        if let Some(backend) = self.backend.get() {
+            return Ok(Producer::new(backend.clone()));
+        }
         let producer = Producer::connect(self.settings.urls.clone()).await?;
         let _ = self.backend.set(producer.backend().clone());
         Ok(producer)

@@ -131,6 +131,8 @@ macro_rules! stores {
                 a_workers_own_jobs_are_orphans_unless_it_has_them_in_hand,
                 orphans_are_the_jobs_of_dead_workers,
                 orphans_come_a_few_at_a_time,
+                a_lease_lives_until_it_ends,
+                a_lease_is_renewed_while_it_lasts,
             },
             lists::{
                 every_word_of_a_filter_chooses,

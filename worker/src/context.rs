@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use haul_common::{
-    job::{BatchId, Fence, JobId, Progress, QueueName, Spec, Tag},
+    job::{BatchId, Fence, JobId, Progress, QueueName, Spec, Tag, TaskName},
     ports::Saved,
     protocol::{Assignment, Protocol},
     time::Timestamp,
@@ -121,6 +121,11 @@ impl<S> Context<S> {
     /// The job's id.
     pub fn id(&self) -> &JobId {
         &self.core.spec().id
+    }
+
+    /// The task's name.
+    pub fn task(&self) -> &TaskName {
+        &self.core.spec().task
     }
 
     /// Which attempt this is, from 1.

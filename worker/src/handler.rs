@@ -20,23 +20,26 @@ pub(crate) enum Stopped {
 type Attempt = Pin<Box<dyn Future<Output = Result<Json, Stopped>> + Send>>;
 type Handler = Arc<dyn Fn(Arc<Core>) -> Attempt + Send + Sync>;
 
-/// Handlers by the names of their tasks.
+/// Handlers by the names of their tasks, and one for all others.
 #[derive(Clone, Default)]
-pub(crate) struct Registry(HashMap<&'static str, Handler>);
+pub(crate) struct Registry {
+    named: HashMap<&'static str, Handler>,
+    others: Option<Handler>,
+}
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.named.keys()).finish()
     }
 }
 
 impl Registry {
     pub(crate) fn get(&self, task: &str) -> Option<&Handler> {
-        self.0.get(task)
+        self.named.get(task).or(self.others.as_ref())
     }
 
     pub(crate) fn contains(&self, task: &str) -> bool {
-        self.0.contains_key(task)
+        self.named.contains_key(task)
     }
 
     pub(crate) fn add<S, T, H, F>(&mut self, state: Arc<S>, handler: H)
@@ -57,13 +60,31 @@ impl Registry {
                 written(&output.map_err(Stopped::Failed)?)
             })
         };
-        self.0.insert(T::NAME, Arc::new(run));
+        self.named.insert(T::NAME, Arc::new(run));
+    }
+
+    pub(crate) fn add_others<S, H, F>(&mut self, state: Arc<S>, handler: H)
+    where
+        S: Send + Sync + 'static,
+        H: Fn(Context<S>, Json) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Json, Failure>> + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        let run = move |core: Arc<Core>| -> Attempt {
+            let (handler, state) = (handler.clone(), state.clone());
+            Box::pin(async move {
+                let args = core.spec().args.clone();
+                let output = handler(Context::new(core, state), args).await;
+                written(&output.map_err(Stopped::Failed)?)
+            })
+        };
+        self.others = Some(Arc::new(run));
     }
 
     pub(crate) fn reject(&mut self, task: &'static str, why: &'static str) {
         let run =
             move |_| -> Attempt { Box::pin(async move { Err(Stopped::Rejected(why.into())) }) };
-        self.0.insert(task, Arc::new(run));
+        self.named.insert(task, Arc::new(run));
     }
 }
 

@@ -24,6 +24,7 @@
 mod context;
 mod handler;
 mod io;
+pub mod lease;
 mod memory;
 mod notes;
 mod run;
@@ -38,6 +39,6 @@ pub use haul_common::{
     time::Timestamp,
 };
 pub use memory::MemoryError;
-pub use run::{RunError, Running};
+pub use run::{AttemptEnd, RunError, Running};
 pub use tasks::{Shell, http::Http};
 pub use worker::Worker;

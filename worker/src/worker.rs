@@ -1,17 +1,18 @@
 //! Put a worker together.
 
-use std::{collections::BTreeMap, fmt, future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, future::Future, num::NonZeroU32, sync::Arc, time::Duration};
 
 use haul_common::{
     connect::{Backend, ConnectError, Urls},
-    job::{Failure, QueueName, Task},
+    job::{Failure, Json, QueueName, Task},
 };
+use tokio::sync::mpsc;
 
 use crate::{
     Context,
     handler::Registry,
     io::Io,
-    run::{self, Parts, RunError, Running},
+    run::{self, AttemptEnd, Parts, RunError, Running},
     tasks::{
         self,
         http::{Http, HttpRequest},
@@ -60,6 +61,9 @@ impl Worker<()> {
             strict_lanes: false,
             grace: Duration::from_secs(30),
             guard_after: haul_common::protocol::GUARD_AFTER,
+            at_most: None,
+            until_idle: None,
+            report: None,
             wrong: None,
         };
         Self {
@@ -159,6 +163,38 @@ impl<S: Send + Sync + 'static> Worker<S> {
                 }
             }
         })
+    }
+
+    /// Runs the jobs of every task that has no handler of its own: arguments and result are JSON.
+    #[must_use]
+    pub fn handle_others<H, F>(mut self, handler: H) -> Self
+    where
+        H: Fn(Context<S>, Json) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Json, Failure>> + Send + 'static,
+    {
+        self.parts.registry.add_others(self.state.clone(), handler);
+        self
+    }
+
+    /// Starts so many jobs at most, and ends by itself once they are done.
+    #[must_use]
+    pub const fn at_most(mut self, jobs: NonZeroU32) -> Self {
+        self.parts.at_most = Some(jobs);
+        self
+    }
+
+    /// Ends by itself once nothing runs, and nothing has been ready for this long.
+    #[must_use]
+    pub const fn until_idle(mut self, wait: Duration) -> Self {
+        self.parts.until_idle = Some(wait);
+        self
+    }
+
+    /// Tells of every attempt what became of it, once that is written.
+    #[must_use]
+    pub fn report_to(mut self, to: mpsc::UnboundedSender<AttemptEnd>) -> Self {
+        self.parts.report = Some(to);
+        self
     }
 
     /// How `http.request` calls out. Without this, it calls public addresses only, unsigned.

@@ -1,6 +1,6 @@
 //! A store whose calls go wrong by plan.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -93,6 +93,16 @@ impl Store for FaultyStore {
 
     async fn beat(&self, beat: Beat) -> Result<Pulse, StoreError> {
         self.go(Call::Beat, self.inner.beat(beat)).await
+    }
+
+    async fn lease(
+        &self,
+        worker: &WorkerId,
+        lease: Duration,
+        renew: bool,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        self.go(Call::Beat, self.inner.lease(worker, lease, renew))
+            .await
     }
 
     async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError> {

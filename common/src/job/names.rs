@@ -126,6 +126,9 @@ name!(
     WorkerId, "worker id", 64, "letters, digits, _ . -", id_byte
 );
 
+/// What the ids of lease holders begin with.
+const LEASE: &str = "l-";
+
 impl JobId {
     /// A new id, ordered by time (UUID version 7).
     pub fn new() -> Self {
@@ -165,6 +168,17 @@ impl WorkerId {
             return Self(Arc::from("w-always-the-same"));
         }
         Self(Arc::from(format!("w-{}", uuid::Uuid::now_v7().simple())))
+    }
+
+    /// The holder of a lease, whose secret has this hash.
+    pub(crate) fn of_lease(hash: &[u8]) -> Self {
+        let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(Arc::from(format!("{LEASE}{digits}")))
+    }
+
+    /// Whether it stands for a lease: for a program that is no worker of ours.
+    pub fn is_lease(&self) -> bool {
+        self.starts_with(LEASE)
     }
 }
 

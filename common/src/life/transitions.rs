@@ -188,13 +188,14 @@ impl Life {
     }
 
     fn lost(&self) -> Stop {
-        let worker = self
-            .state
-            .worker()
-            .map_or_else(String::new, ToString::to_string);
+        let error = match self.state.worker() {
+            Some(holder) if holder.is_lease() => "its lease ran out".to_owned(),
+            Some(worker) => format!("worker {worker} vanished"),
+            None => String::new(),
+        };
         Stop {
             outcome: Outcome::Lost,
-            error: Some(format!("worker {worker} vanished")),
+            error: Some(error),
         }
     }
 

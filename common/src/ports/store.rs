@@ -1,6 +1,6 @@
 //! The port to what is known about the work.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -97,13 +97,26 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// When the store is away.
     async fn beat(&self, beat: Beat) -> Result<Pulse, StoreError>;
 
+    /// Keeps a worker alive for `lease` from now, whether or not its process is there, and says
+    /// until when. It is no worker that operators see. `renew`: only one whose lease has not ended;
+    /// nothing where it has.
+    ///
+    /// # Errors
+    /// When the store is away or full.
+    async fn lease(
+        &self,
+        worker: &WorkerId,
+        lease: Duration,
+        renew: bool,
+    ) -> Result<Option<Timestamp>, StoreError>;
+
     /// The worker leaves in good order.
     ///
     /// # Errors
     /// When the store is away.
     async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError>;
 
-    /// Whether the worker has beaten within [`crate::ports::WORKER_TTL`]. Says yes in doubt:
+    /// Whether the worker has beaten within [`crate::ports::WORKER_TTL`], or has a lease. Says yes in doubt:
     /// just after the store came back, live workers have not had the time to say so. May know
     /// sooner that a worker is gone when told that the broker `dropped` it: took a message back.
     ///

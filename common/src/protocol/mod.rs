@@ -3,6 +3,7 @@
 //! * submit: publish and confirm, then record.
 //! * receive: claim; what the record says decides ([`crate::life::arrive`]).
 //! * finish: record, publish what follows, and only then acknowledge.
+//! * lease: as receive, for a program that is not there for long; a guard stands in at once.
 //!
 //! The unacknowledged delivery is the outbox: whoever crashes between two of these calls leaves a
 //! message behind whose next arrival does the rest.
@@ -10,6 +11,7 @@
 mod bury;
 mod control;
 mod finish;
+mod lease;
 mod receive;
 mod recover;
 mod submit;
@@ -21,6 +23,7 @@ use backon::{ExponentialBuilder, Retryable};
 pub use crate::ports::{HEARTBEAT, WORKER_TTL};
 pub use control::{CancelOutcome, RedriveOutcome};
 pub use finish::Finished;
+pub use lease::{Extended, LEASE_MAX, LeaseError, LeaseToken, Leased, NoToken, Settled};
 pub use receive::{Assignment, Receipt};
 pub use submit::{Submission, SubmitError, Submitted};
 

@@ -1,6 +1,6 @@
 //! Which workers live: their heartbeats, and who they are.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ::redis::Pipeline;
 
@@ -8,6 +8,7 @@ use super::{keys::Keys, link::Link, reply, scripts};
 use crate::{
     job::{Fence, JobId, WorkerId},
     ports::{Beat, Pulse, StoreError, WorkerInfo},
+    time::Timestamp,
 };
 
 /// Jobs that one call of the script looks at; the server does nothing else meanwhile.
@@ -39,6 +40,19 @@ pub(super) async fn beat(
         }
         running = rest;
     }
+}
+
+pub(super) async fn lease(
+    link: &Link,
+    keys: &Keys,
+    worker: &WorkerId,
+    lease: Duration,
+    renew: bool,
+) -> Result<Option<Timestamp>, StoreError> {
+    let reply = link
+        .eval(scripts::lease(keys, worker, lease, renew))
+        .await?;
+    scripts::leased(reply).map_err(|why| link.corrupt(why))
 }
 
 pub(super) async fn retire(link: &Link, keys: &Keys, worker: &WorkerId) -> Result<(), StoreError> {

@@ -6,7 +6,8 @@
 //!
 //! A worker is dead once it has not beaten for [`WORKER_TTL`]. Sooner, where its connections tell:
 //! each worker listens to a channel of its own. When nobody listens there [`SILENCE`] after the
-//! broker took a message back from it, its process has dropped both its connections.
+//! broker took a message back from it, its process has dropped both its connections. A lease says by
+//! itself until when it lives: nobody beats for it, and no silence shortens it.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -77,10 +78,13 @@ impl Look {
 }
 
 /// What a worker's key holds beside its description.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Sign {
     #[serde(default)]
     listens: bool,
+    /// It is a lease, in milliseconds.
+    #[serde(default)]
+    until: Option<i64>,
 }
 
 async fn look(link: &Link, keys: &Keys, workers: Vec<WorkerId>) -> Result<Vec<Look>, StoreError> {
@@ -98,29 +102,42 @@ async fn look(link: &Link, keys: &Keys, workers: Vec<WorkerId>) -> Result<Vec<Lo
     let (info, time, since) = (next(), next(), next());
     let corrupt = |why| link.corrupt(why);
     let at = clock(time).map_err(corrupt)?;
-    let in_doubt = link.is_fresh(WORKER_TTL) || is_young(info, at, since).map_err(corrupt)?;
+    let restarted = link.is_fresh(WORKER_TTL) || is_young(info).map_err(corrupt)?;
+    let in_doubt = restarted || forgets(at, since).map_err(corrupt)?;
     let mut looks = Vec::with_capacity(workers.len());
     for worker in workers {
         let (sign, suspicion, listeners) = (next(), next(), next());
-        let is_silent = is_silent(&sign, listeners).map_err(corrupt)?;
         let suspected = suspected_for(suspicion, at).map_err(corrupt)?;
-        let dead = sign == Value::Nil || (is_silent && suspected >= SILENCE);
+        let verdict = match read(sign) {
+            Some(Sign {
+                until: Some(until), ..
+            }) => (!restarted).then_some(at > Timestamp::from_millis(until)),
+            Some(sign) => {
+                let is_silent = is_silent(&sign, listeners).map_err(corrupt)?;
+                (!in_doubt).then_some(is_silent && suspected >= SILENCE)
+            }
+            None => (!in_doubt).then_some(true),
+        };
         looks.push(Look {
             worker,
             at,
-            verdict: (!in_doubt).then_some(dead),
+            verdict,
         });
     }
     Ok(looks)
 }
 
+/// Nothing where the worker has no key; one that cannot be read says no more than that it is there.
+fn read(sign: Value) -> Option<Sign> {
+    let json = reply::bytes(sign)?;
+    Some(serde_json::from_slice(&json).unwrap_or_default())
+}
+
 /// It listened once, and nobody listens to its channel now.
-fn is_silent(sign: &Value, listeners: Value) -> Result<bool, reply::Unreadable> {
-    let json = reply::bytes(sign.clone()).unwrap_or_default();
-    let listened = serde_json::from_slice::<Sign>(&json).is_ok_and(|sign| sign.listens);
+fn is_silent(sign: &Sign, listeners: Value) -> Result<bool, reply::Unreadable> {
     // The channel's name, and how many listen to it.
     let count = reply::array(listeners)?.pop().unwrap_or_default();
-    Ok(listened && reply::number::<u64>(count)? == 0)
+    Ok(sign.listens && reply::number::<u64>(count)? == 0)
 }
 
 fn suspected_for(since: Value, now: Timestamp) -> Result<Duration, reply::Unreadable> {
@@ -139,11 +156,17 @@ fn clock(time: Value) -> Result<Timestamp, reply::Unreadable> {
     ))
 }
 
-fn is_young(info: Value, now: Timestamp, since: Value) -> Result<bool, reply::Unreadable> {
+/// The server has just started.
+fn is_young(info: Value) -> Result<bool, reply::Unreadable> {
     let info = reply::text(info)?;
     let up = reply::info(&info, "uptime_in_seconds");
     let up: u64 = up.and_then(|text| text.parse().ok()).unwrap_or(0);
-    if up <= WORKER_TTL.as_secs() || since == Value::Nil {
+    Ok(up <= WORKER_TTL.as_secs())
+}
+
+/// Its memory is younger than a heartbeat may be old.
+fn forgets(now: Timestamp, since: Value) -> Result<bool, reply::Unreadable> {
+    if since == Value::Nil {
         return Ok(true);
     }
     Ok(now.since(Timestamp::from_millis(reply::number(since)?)) <= WORKER_TTL)

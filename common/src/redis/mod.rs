@@ -219,6 +219,15 @@ impl Store for RedisStore {
         alive::beat(&self.link, &self.keys, beat, listens).await
     }
 
+    async fn lease(
+        &self,
+        worker: &WorkerId,
+        lease: Duration,
+        renew: bool,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        alive::lease(&self.link, &self.keys, worker, lease, renew).await
+    }
+
     async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError> {
         self.lines.lock().await.remove(worker);
         alive::retire(&self.link, &self.keys, worker).await

@@ -1,5 +1,7 @@
 //! The port to what is known.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::{
@@ -136,6 +138,18 @@ impl Store for Sqlite {
     async fn beat(&self, beat: Beat) -> Result<Pulse, StoreError> {
         let work = move |txn: &Txn<'_>| workers::beat(txn, &beat, Timestamp::now());
         self.write(1, OnDisk::Soon, work).await
+    }
+
+    async fn lease(
+        &self,
+        worker: &WorkerId,
+        lease: Duration,
+        renew: bool,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let worker = worker.clone();
+        let work =
+            move |txn: &Txn<'_>| workers::lease(txn, &worker, lease, renew, Timestamp::now());
+        self.write(1, OnDisk::Now, work).await
     }
 
     async fn retire(&self, worker: &WorkerId) -> Result<(), StoreError> {

@@ -1,4 +1,7 @@
-//! Workers: their heartbeats, and what they are told in return.
+//! Workers: their heartbeats, and what they are told in return. A lease is a worker's row without
+//! a description: nobody beats for it.
+
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -11,7 +14,7 @@ use super::{
 };
 use crate::{
     job::{Fence, JobId},
-    ports::{Beat, Pulse, WorkerInfo},
+    ports::{Beat, Pulse, WORKER_TTL, WorkerInfo},
     time::Timestamp,
 };
 
@@ -61,6 +64,28 @@ fn feel(db: &Connection, id: &JobId, fence: Fence, pulse: &mut Pulse) -> Result<
     Ok(())
 }
 
+/// Keeps a worker alive until a time, whatever becomes of its process; says until when.
+pub(super) fn lease(
+    txn: &Txn<'_>,
+    worker: &str,
+    lease: Duration,
+    renew: bool,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Fault> {
+    if renew && !is_alive(txn.db, worker, now)? {
+        return Ok(None);
+    }
+    let until = now + lease;
+    // Of no process, and last heard of so late that its time is over just then.
+    txn.db
+        .prepare_cached(
+            "INSERT OR REPLACE INTO workers (id, info, pid, birth, place, seen)
+             VALUES (?1, '', 0, NULL, NULL, ?2)",
+        )?
+        .execute((worker, (until - WORKER_TTL).as_millis()))?;
+    Ok(Some(until))
+}
+
 /// Forgets a worker that leaves in good order.
 pub(super) fn retire(txn: &Txn<'_>, worker: &str) -> Result<(), Fault> {
     txn.db
@@ -77,10 +102,12 @@ pub(super) fn is_alive(db: &Connection, worker: &str, now: Timestamp) -> Result<
     Ok(found.is_some_and(|(who, seen)| who.is_alive(seen, now)))
 }
 
-/// All workers that are alive.
+/// All workers that beat.
 pub(super) fn living(db: &Connection, now: Timestamp) -> Result<Vec<WorkerInfo>, Fault> {
-    let mut look =
-        db.prepare_cached("SELECT pid, birth, place, seen, info FROM workers ORDER BY id")?;
+    let mut look = db.prepare_cached(
+        "SELECT pid, birth, place, seen, info FROM workers
+             WHERE info <> '' ORDER BY id",
+    )?;
     let mut rows = look.query([])?;
     let mut living = Vec::new();
     while let Some(row) = rows.next()? {

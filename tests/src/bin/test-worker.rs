@@ -4,15 +4,20 @@
 //! slots, guard after (ms), and the ledger's file. Says `ready` on stdout whenever its
 //! consumers are attached, and `unready` when one is lost. SIGTERM drains it.
 //!
-//! `test-worker submit|redrive ID SCRIPT` does that once instead, for crashes in a producer.
+//! `test-worker submit|redrive|lease|fail …` does that once instead, for crashes elsewhere.
 
 use std::{env, io::Write, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use haul_common::connect::{DEFAULT_URL, Urls};
+use haul_common::{
+    connect::{Backend, DEFAULT_URL, Urls},
+    job::Failure,
+    life::Ended,
+    protocol::Protocol,
+};
 use haul_producer::Producer;
-use haul_tests::worker_process::{LedgerFile, Script, play};
-use haul_worker::Worker;
+use haul_tests::worker_process::{LedgerFile, QUEUE, Script, play};
+use haul_worker::{Worker, lease};
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<()> {
@@ -31,11 +36,16 @@ async fn main() -> Result<()> {
     match args.as_slice() {
         ["submit", id, script] => submit(urls, id, script).await,
         ["redrive", id] => redrive(urls, id).await,
+        ["lease", ms] => take(urls, Duration::from_millis(ms.parse()?)).await,
+        ["fail", id, token] => fail(urls, id, token).await,
         [queue, slots, guard_ms, ledger] => {
             let guard_after = Duration::from_millis(guard_ms.parse()?);
             work(urls, queue, slots.parse()?, guard_after, ledger).await
         }
-        _ => bail!("test-worker QUEUE SLOTS GUARD_MS LEDGER | submit ID SCRIPT | redrive ID"),
+        _ => bail!(
+            "test-worker QUEUE SLOTS GUARD_MS LEDGER | submit ID SCRIPT | redrive ID | lease MS | \
+             fail ID TOKEN"
+        ),
     }
 }
 
@@ -49,6 +59,21 @@ async fn submit(urls: Urls, id: &str, script: &str) -> Result<()> {
 async fn redrive(urls: Urls, id: &str) -> Result<()> {
     let producer = Producer::connect(urls).await?;
     producer.retry(&id.parse()?).await?;
+    Ok(())
+}
+
+async fn take(urls: Urls, lease: Duration) -> Result<()> {
+    let protocol = Protocol::new(Backend::connect(urls).await?);
+    let taken = lease::take(&protocol, &QUEUE.parse()?, lease, Duration::ZERO).await?;
+    taken.map(drop).context("nothing was ready")
+}
+
+async fn fail(urls: Urls, id: &str, token: &str) -> Result<()> {
+    let protocol = Protocol::new(Backend::connect(urls).await?);
+    let ended = Ended::Failed(Failure::retry("told to"));
+    protocol
+        .settle_lease(&id.parse()?, &token.parse()?, ended)
+        .await?;
     Ok(())
 }
 

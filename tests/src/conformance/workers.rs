@@ -191,3 +191,49 @@ pub async fn orphans_come_a_few_at_a_time(store: &dyn Store) {
     let all = store.orphans(&live, &|_| true, 10).await.unwrap();
     assert_eq!(all.len(), 5);
 }
+
+/// A lease keeps alive whose process is not there, as long as it says and no longer. It is beyond
+/// doubt, and no worker that operators see.
+pub async fn a_lease_lives_until_it_ends(store: &dyn Store) {
+    let (held, over, none) = (WorkerId::random(), WorkerId::random(), WorkerId::random());
+    let (kept, orphan) = (spec("mail", 1), spec("mail", 2));
+    let until = store.lease(&held, WORKER_TTL * 6, false).await.unwrap();
+    assert!(until.unwrap() > store.now() + WORKER_TTL * 5);
+    let short = Duration::from_millis(500);
+    store.lease(&over, short, false).await.unwrap();
+    running(store, &kept, &held).await;
+    running(store, &orphan, &over).await;
+    let orphans = eventually("the end of a lease", BEYOND_DOUBT, || async {
+        match store.orphans(&none, &|_| true, 10).await.unwrap() {
+            orphans if orphans.is_empty() => Err("none"),
+            orphans => Ok(orphans),
+        }
+    })
+    .await;
+    let ids: Vec<_> = orphans.iter().map(|record| &record.spec.id).collect();
+    assert_eq!(ids, [&orphan.id]);
+    assert!(!store.is_alive(&over, true).await.unwrap());
+    assert!(store.is_alive(&held, true).await.unwrap());
+    assert!(store.workers().await.unwrap().is_empty());
+}
+
+/// A lease can be made longer, or shorter, while it lasts.
+pub async fn a_lease_is_renewed_while_it_lasts(store: &dyn Store) {
+    let (id, unknown) = (WorkerId::random(), WorkerId::random());
+    let (long, short) = (Duration::from_secs(60), Duration::from_millis(1));
+    let first = store.lease(&id, long, false).await.unwrap().unwrap();
+    let second = store.lease(&id, long * 2, true).await.unwrap().unwrap();
+    assert!(second >= first + long, "{first} {second}");
+    assert!(store.lease(&unknown, long, true).await.unwrap().is_none());
+    store.lease(&id, short, true).await.unwrap().unwrap();
+    eventually("its end", BEYOND_DOUBT, || async {
+        match store.lease(&id, short, true).await.unwrap() {
+            Some(until) => Err(until),
+            None => Ok(()),
+        }
+    })
+    .await;
+    store.lease(&id, long, false).await.unwrap().unwrap();
+    store.retire(&id).await.unwrap();
+    assert!(store.lease(&id, long, true).await.unwrap().is_none());
+}

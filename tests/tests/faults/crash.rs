@@ -14,12 +14,14 @@ use futures_util::future::join_all;
 use haul_common::{
     job::{JobId, Lane, Outcome, StateKind, json},
     ports::{Publication, Route},
+    protocol::Protocol,
 };
 use haul_tests::{
     site::{BOTH, Kind, Site, outcomes},
     wait::SOON,
     worker_process::{QUEUE, Settings, WorkerProcess, run_once},
 };
+use haul_worker::lease::take;
 
 /// A worker's lease, the doubt after it, and a slow machine.
 const TAKEN_OVER: Duration = Duration::from_secs(45);
@@ -269,4 +271,56 @@ async fn a_job_whose_janitor_crashed_is_not_dropped_by_the_worker_that_lost_it()
     let record = site.ended(&id, TAKEN_OVER).await;
     assert_eq!(outcomes(&record), [Outcome::Lost, Outcome::Succeeded]);
     site.is_empty(0, SOON).await;
+}
+
+/// Long enough to take a job, short enough to run out in a test.
+const LEASE: Duration = Duration::from_secs(3);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_while_a_job_is_taken_on_a_lease_gives_it_back() {
+    let one = |kind, point| async move {
+        let site = Site::of(kind).await;
+        let id = site.submit(&["ok"]).await;
+        let ms = LEASE.as_millis().to_string();
+        assert!(!run_once(&site, Some(point), &["lease", &ms]).success());
+        let expected = succeeds(&[Outcome::Lost, Outcome::Succeeded], 1);
+        heals(&site, &id, &expected, &format!("{kind:?} {point}")).await;
+    };
+    join_all(BOTH.map(|kind| async move {
+        tokio::join!(
+            one(kind, "claim.granted"),
+            one(kind, "guard.published"),
+            one(kind, "lease.guarded"),
+        );
+    }))
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_while_the_end_of_a_lease_is_told_neither_loses_nor_repeats_it() {
+    let one = |kind, point, again| async move {
+        let site = Site::of(kind).await;
+        let id = site.submit(&["ok"]).await;
+        let protocol = Protocol::new(site.producer.backend().clone());
+        let queue = QUEUE.parse().unwrap();
+        // Told again, its next attempt does not wait for the guard, which comes after the lease.
+        let long = if again { TAKEN_OVER * 2 } else { LEASE };
+        let taken = take(&protocol, &queue, long, Duration::ZERO).await.unwrap();
+        let token = taken.unwrap().token.to_string();
+        let fail = ["fail", &*id, &*token];
+        assert!(!run_once(&site, Some(point), &fail).success());
+        if again {
+            assert!(run_once(&site, None, &fail).success());
+        }
+        let expected = succeeds(&[Outcome::Failed, Outcome::Succeeded], 1);
+        heals(&site, &id, &expected, &format!("{kind:?} {point}")).await;
+    };
+    join_all(BOTH.map(|kind| async move {
+        tokio::join!(
+            one(kind, "finish.recorded", false),
+            one(kind, "finish.recorded", true),
+            one(kind, "finish.published", true),
+        );
+    }))
+    .await;
 }

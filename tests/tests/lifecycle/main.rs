@@ -4,8 +4,10 @@
 
 mod callbacks;
 mod cancel;
+mod errand;
 mod janitor;
 mod lanes;
+mod lease;
 mod memory;
 mod messages;
 mod outcomes;

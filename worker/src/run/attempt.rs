@@ -3,26 +3,48 @@
 use std::{sync::Arc, time::Duration};
 
 use haul_common::{
-    job::{FailureKind, JobId},
+    job::{FailureKind, JobId, StateKind, TaskName},
     life::Ended,
-    ports::Delivery,
-    protocol::{Assignment, Finished, ProtocolError, Receipt},
+    ports::{Delivery, Settlement},
+    protocol::{Finished, ProtocolError, Receipt},
 };
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Hub, supervise, table::Busy};
+use super::{Hub, errand::Turn, supervise, table::Busy};
 use crate::{context::Core, stop::Level};
 
 /// How long an aborted worker still tries to write the end of an attempt.
 const WRITE_GRACE: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(hub: Arc<Hub>, delivery: Delivery, slot: OwnedSemaphorePermit) {
+/// What became of an attempt.
+#[derive(Debug, Clone)]
+pub struct AttemptEnd {
+    /// Of which job.
+    pub job: JobId,
+    /// Of which task.
+    pub task: TaskName,
+    /// Which attempt.
+    pub attempt: u32,
+    /// Where the job is now; nothing when the attempt no longer counted, or its end could not be
+    /// written.
+    pub state: Option<StateKind>,
+}
+
+pub(super) async fn run(hub: Arc<Hub>, delivery: Delivery, slot: OwnedSemaphorePermit, turn: Turn) {
     // A message that is about no job (yet) is in nobody's way under a name of its own.
     let id = delivery.message.head.message_id.as_deref();
     let id: JobId = id.and_then(|id| id.parse().ok()).unwrap_or_default();
     let busy = hub.table.busy(id);
     match receive(&hub, &delivery, &busy).await {
-        Some(Receipt::Run(assignment)) => work(&hub, *assignment, delivery, &busy, slot).await,
+        Some(Receipt::Run(assignment)) => {
+            hub.errand.use_up(turn);
+            let core = Core::new(*assignment, hub.protocol.clone(), hub.io.clone());
+            let core = Arc::new(core);
+            hub.table.run(&core);
+            let state = work(&hub, &core, delivery.settlement, slot).await;
+            busy.ended(core.assignment.life.fence);
+            report(&hub, &core, state);
+        }
         Some(Receipt::Settle(verdict)) => delivery.settlement.settle(verdict),
         None => delivery.settlement.release(),
     }
@@ -60,33 +82,30 @@ async fn receive(hub: &Hub, delivery: &Delivery, busy: &Busy<'_>) -> Option<Rece
     }
 }
 
+/// Runs the attempt, and writes its end; says where that has brought the job, if it counts.
 async fn work(
     hub: &Hub,
-    assignment: Assignment,
-    delivery: Delivery,
-    busy: &Busy<'_>,
+    core: &Arc<Core>,
+    settlement: Settlement,
     slot: OwnedSemaphorePermit,
-) {
-    let core = Arc::new(Core::new(assignment, hub.protocol.clone(), hub.io.clone()));
-    hub.table.run(&core);
-    let mut settlement = Some(delivery.settlement);
-    let ended = supervise::run(hub, &core, &mut settlement).await;
+) -> Option<StateKind> {
+    let mut settlement = Some(settlement);
+    let ended = supervise::run(hub, core, &mut settlement).await;
     if let Some(ended) = &ended {
-        slow_down(hub, &core, ended);
+        slow_down(hub, core, ended);
     }
     // The handler is done: the next one may start while this end is written.
     drop(slot);
     let Some(ended) = ended else {
         tracing::warn!(job = %core.spec().id, "this attempt lost its job; its end does not count");
-        busy.ended(core.assignment.life.fence);
         // Not acknowledged: whoever took the job away may have crashed before it published.
         if let Some(settlement) = settlement {
             settlement.release();
         }
-        return;
+        return None;
     };
-    tell(&core, &ended);
-    supervise::write_last_notes(&core).await;
+    tell(core, &ended);
+    supervise::write_last_notes(core).await;
     let finish = hub
         .protocol
         .finish(&core.assignment, ended, core.notes.take_log(), settlement);
@@ -96,7 +115,7 @@ async fn work(
     };
     tokio::select! {
         finished = finish => match finished {
-            Ok(Finished::Recorded(_)) => {}
+            Ok(Finished::Recorded(state)) => return Some(state),
             Ok(Finished::Refused) => {
                 tracing::warn!(job = %core.spec().id, "its end was refused: the job has moved on");
             }
@@ -104,7 +123,19 @@ async fn work(
         },
         () = too_late => tracing::warn!(job = %core.spec().id, "its end could not be written"),
     }
-    busy.ended(core.assignment.life.fence);
+    None
+}
+
+fn report(hub: &Hub, core: &Core, state: Option<StateKind>) {
+    let Some(to) = &hub.report else { return };
+    let spec = core.spec();
+    // Nobody has to listen.
+    let _ = to.send(AttemptEnd {
+        job: spec.id.clone(),
+        task: spec.task.clone(),
+        attempt: core.assignment.life.attempt,
+        state,
+    });
 }
 
 /// The other side asked for less: nothing else of this queue starts until then.

@@ -5,10 +5,11 @@
 //!                                                                           `-> supervise
 //!   heartbeat: liveness, cancels, lost attempts      janitor: orphans, expiry
 //!   overdue: jobs without a message                  refile: records that no index knows
-//!   sheep: unrouted
+//!   sheep: unrouted                                  errand: a worker that ends by itself
 //! ```
 
 mod attempt;
+mod errand;
 mod feed;
 mod health;
 mod heartbeat;
@@ -22,7 +23,12 @@ mod sheep;
 mod supervise;
 mod table;
 
-use std::{collections::BTreeMap, num::NonZero, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    num::{NonZero, NonZeroU32},
+    sync::Arc,
+    time::Duration,
+};
 
 use haul_common::{
     connect::{Backend, ConnectError},
@@ -31,7 +37,11 @@ use haul_common::{
     protocol::Protocol,
     time::Timestamp,
 };
-use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -39,6 +49,8 @@ use crate::{
     io::Io,
     stop::{Level, Stop},
 };
+pub use attempt::AttemptEnd;
+use errand::Errand;
 use health::{Gates, Health, Readiness};
 use overdue::Passed;
 use table::Table;
@@ -55,6 +67,9 @@ pub(crate) struct Parts {
     pub(crate) strict_lanes: bool,
     pub(crate) grace: Duration,
     pub(crate) guard_after: Duration,
+    pub(crate) at_most: Option<NonZeroU32>,
+    pub(crate) until_idle: Option<Duration>,
+    pub(crate) report: Option<mpsc::UnboundedSender<AttemptEnd>>,
     /// The first option that was wrong.
     pub(crate) wrong: Option<String>,
 }
@@ -94,6 +109,8 @@ struct Hub {
     passed: Passed,
     readiness: Readiness,
     stop: Stop,
+    errand: Errand,
+    report: Option<mpsc::UnboundedSender<AttemptEnd>>,
     attempts: TaskTracker,
     /// Where handlers run.
     app: Handle,
@@ -157,6 +174,8 @@ pub(crate) async fn start(parts: Parts) -> Result<Running, RunError> {
         health: Health::default(),
         gates: Gates::default(),
         stop: Stop::new(),
+        errand: Errand::new(parts.at_most, parts.until_idle),
+        report: parts.report,
         attempts: TaskTracker::new(),
         app: Handle::current(),
         io: io.handle(),
@@ -191,6 +210,7 @@ async fn run(hub: Arc<Hub>, grace: Duration, owns_backend: bool) {
     background.spawn(overdue::run(hub.clone()));
     background.spawn(refile::run(hub.clone()));
     background.spawn(sheep::run(hub.clone()));
+    background.spawn(errand::run(hub.clone()));
     let consuming = TaskTracker::new();
     for (queue, slots) in &hub.worker.queues {
         consuming.spawn(queue::run(hub.clone(), queue.clone(), *slots));

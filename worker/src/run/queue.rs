@@ -37,12 +37,13 @@ async fn take(
                 continue;
             }
         };
+        let turn = hub.errand.turn().await;
         let Some(delivery) = next(hub, &mut gate, lanes).await? else {
             give_back(hub, lanes).await?;
             continue;
         };
         hub.attempts
-            .spawn(attempt::run(hub.clone(), delivery, slot));
+            .spawn(attempt::run(hub.clone(), delivery, slot, turn));
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod act;
 mod cancel;
+mod lease;
 mod list;
+mod pull;
 mod push;
 mod retry;
 mod select;
@@ -21,6 +23,14 @@ use crate::session::Session;
 pub(crate) enum JobCommand {
     /// Submit a job and print its id
     Push(push::PushArgs),
+    /// Take jobs for a program that is no worker: run it for each, or print them with a lease
+    Pull(pull::PullArgs),
+    /// Say that a job that was pulled with --print has succeeded
+    Done(lease::DoneArgs),
+    /// Say that a job that was pulled with --print has failed
+    Fail(lease::FailArgs),
+    /// Keep a job that was pulled with --print for longer
+    Extend(lease::ExtendArgs),
     /// Show all that is known about a job
     Show(show::ShowArgs),
     /// List jobs, newest first
@@ -40,6 +50,10 @@ pub(crate) enum JobCommand {
 pub(crate) async fn run(session: &Session, command: JobCommand) -> anyhow::Result<()> {
     match command {
         JobCommand::Push(args) => push::run(session, args).await,
+        JobCommand::Pull(args) => pull::run(session, args).await,
+        JobCommand::Done(args) => lease::done(session, args).await,
+        JobCommand::Fail(args) => lease::fail(session, args).await,
+        JobCommand::Extend(args) => lease::extend(session, args).await,
         JobCommand::Show(args) => show::run(session, args).await,
         JobCommand::List(args) => list::run(session, args).await,
         JobCommand::Wait(args) => wait::run(session, args).await,

@@ -8,6 +8,7 @@ mod beat;
 mod claim;
 mod create;
 mod keep;
+mod lease;
 mod stored;
 
 use std::sync::LazyLock;
@@ -19,6 +20,7 @@ pub(super) use beat::{beat, pulse};
 pub(super) use claim::{claim, claimed};
 pub(super) use create::{create, created};
 pub(super) use keep::{kept, note, save, saved};
+pub(super) use lease::{lease, leased};
 pub(super) use stored::{
     forget_script, keep_script, names_of_scripts, script_names, script_versions, versions,
 };
@@ -44,6 +46,7 @@ scripts! {
     EXPIRE = "expire.lua";
     FORGET_SCRIPT = "forget_script.lua";
     KEEP_SCRIPT = "keep_script.lua";
+    LEASE = "lease.lua";
     NOTE = "note.lua";
     PRUNE = "prune.lua";
     REFILE = "refile.lua";

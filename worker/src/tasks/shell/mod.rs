@@ -20,7 +20,7 @@ mod tail;
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
-use haul_common::job::{Failure, ScriptVersion, Task};
+use haul_common::job::{Failure, Json, ScriptVersion, Task};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
@@ -94,7 +94,7 @@ pub struct ShellOutput {
 
 /// What the shell jobs of a worker share.
 #[derive(Debug)]
-pub(crate) struct Runner {
+pub struct Runner {
     rules: ShellRules,
     /// What jobs see of the worker's environment; nothing means all of it.
     environment: Option<Vec<(OsString, OsString)>>,
@@ -103,7 +103,9 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    pub(super) fn new(rules: ShellRules, embedded: bool) -> Self {
+    /// What jobs see of the worker's environment is by these rules, or else by whether it is
+    /// `embedded`: then all of it.
+    pub fn new(rules: ShellRules, embedded: bool) -> Self {
         Self {
             environment: rules.environment(embedded),
             rules,
@@ -130,6 +132,27 @@ impl Runner {
             None => Ok(()),
         }
     }
+}
+
+/// Runs this program for a job of whatever task, with the job's arguments on its stdin, and its exit
+/// code decides as that of `shell.run` does.
+///
+/// # Errors
+/// As its exit code says.
+pub async fn program(
+    ctx: Context<Runner>,
+    command: Vec<String>,
+    args: &Json,
+) -> Result<ShellOutput, Failure> {
+    let env = [("HAUL_TASK", &**ctx.task()), ("HAUL_QUEUE", &**ctx.queue())];
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let args = ShellRun {
+        command: Some(command),
+        stdin: Some(args.get().to_owned()),
+        env: BTreeMap::from(env),
+        ..ShellRun::default()
+    };
+    run(ctx, args).await
 }
 
 pub(super) async fn run(ctx: Context<Runner>, args: ShellRun) -> Result<ShellOutput, Failure> {

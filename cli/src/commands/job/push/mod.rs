@@ -1,26 +1,44 @@
-//! `haul job push`
+//! `haul job push`: one job, or a job for each row of a file.
+//!
+//! [`rows`] reads a file, [`plan`] makes a job of a row, with places of a [`template`] filled;
+//! [`many`] looks at all of them, then submits them.
 
-use std::{io::Read, time::Duration};
+mod many;
+mod plan;
+mod rows;
+mod template;
 
-use clap::Args;
-use haul_common::{
-    job::{Json, Spec},
-    time::parse_duration,
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    time::Duration,
 };
+
+use clap::{ArgGroup, Args};
+use haul_common::{job::Json, time::parse_duration};
 use haul_producer::{
-    Backoff, BatchId, JobId, Lane, Producer, QueueName, StateKind, Submission, Submitted, Tag,
-    TaskName, Timestamp,
+    Backoff, BatchId, JobId, Lane, QueueName, StateKind, Submission, Submitted, Tag, TaskName,
+    Timestamp,
 };
 use serde::Serialize;
+use serde_json::value::RawValue;
 
+use self::{many::Input, plan::Plan, rows::Format};
 use super::wait;
 use crate::{exit::Exit, output, session::Session};
 
 /// The job.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("file").args(["jsonl", "csv"])))]
 #[command(after_help = "\
 Prints the id, alone. With --wait it prints the same once the job has ended; the exit code tells
 how: 0 succeeded, 3 dead or cancelled, 124 not in time (the job goes on).
+
+With --jsonl or --csv: a job for each row, whose arguments are the row, or --args with {name} in its
+texts replaced by a field ({name:json}: by what its text says as JSON). All rows are looked at
+before the first job is submitted; if one is wrong, all that is wrong is told by line and field, and
+nothing is submitted (exit code 1). Prints the batch that all of them belong to. With --id, the
+same file can be pushed again: what is there already is not submitted twice.
 
 Durations: 250ms, 30s, 5m, 1h30m. Times: RFC 3339, such as 2027-01-31T09:30:00Z.
 
@@ -28,18 +46,43 @@ Examples:
   haul job push haul.echo --args '{\"hello\": \"world\"}'
   haul job push shell.run --args '{\"script\": \"make test\"}' --queue build --timeout 10m
   haul job push email.send --args @mail.json --lane high --delay 5m --tag eu
-  generate | haul job push report.build --args - --wait 1m --json | jq .result")]
+  generate | haul job push report.build --args - --wait 1m --json | jq .result
+  haul job push email.send --csv users.csv --args '{\"to\": \"{email}\"}' --id 'welcome-{id}' --dry-run
+  haul job push --jsonl jobs.jsonl --envelope   # {\"task\": \"email.send\", \"args\": {}, \"lane\": \"low\"}")]
 pub(crate) struct PushArgs {
     /// The task's name, such as email.send
-    task: TaskName,
-    /// Its arguments: JSON, @FILE, or - for stdin
-    #[arg(
-        long,
-        value_name = "JSON|@FILE|-",
-        default_value = "null",
-        allow_hyphen_values = true
-    )]
-    args: String,
+    #[arg(required_unless_present = "envelope")]
+    task: Option<TaskName>,
+    /// Its arguments: JSON, @FILE, or - for stdin [default: null, or the row]
+    #[arg(long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
+    args: Option<String>,
+    /// Submit a job for each line of this file, a JSON object; - for stdin
+    #[arg(long, value_name = "FILE|-", conflicts_with = "wait")]
+    jsonl: Option<PathBuf>,
+    /// Submit a job for each record of this file, whose first line names the columns; - for stdin
+    #[arg(long, value_name = "FILE|-", conflicts_with = "wait")]
+    csv: Option<PathBuf>,
+    /// The lines are whole jobs: task, args, queue, lane, id, delay, at, attempts, backoff, timeout,
+    /// deadline, retention, tags, batch, each as its flag; what a line leaves out, flags say
+    #[arg(long, requires = "jsonl", conflicts_with_all = ["args", "id"])]
+    envelope: bool,
+    /// Only look at the rows, and list all that is wrong
+    #[arg(long, requires = "file")]
+    dry_run: bool,
+    #[command(flatten)]
+    common: Common,
+    /// Its id; submitted again, it is the same job. For rows with the places of fields, such as
+    /// 'user-{id}' [default: a new UUIDv7]
+    #[arg(long)]
+    id: Option<String>,
+    /// Wait up to this long until it has ended
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    wait: Option<Duration>,
+}
+
+/// What jobs of one push have in common.
+#[derive(Debug, Clone, Args)]
+struct Common {
     /// The queue
     #[arg(long, value_name = "NAME", default_value = "default")]
     queue: QueueName,
@@ -74,12 +117,6 @@ pub(crate) struct PushArgs {
     /// The jobs it belongs with
     #[arg(long, value_name = "ID")]
     batch: Option<BatchId>,
-    /// Its id; submitted again, it is the same job [default: a new UUIDv7]
-    #[arg(long)]
-    id: Option<JobId>,
-    /// Wait up to this long until it has ended
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    wait: Option<Duration>,
 }
 
 /// A time, or so long from now.
@@ -109,16 +146,44 @@ struct PushView<'a> {
     existing: Option<StateKind>,
 }
 
-/// Submits the job.
+/// Submits the job, or one for each row.
 ///
 /// # Errors
-/// When an option is wrong, or the job is not accepted.
+/// When an option or a row is wrong, or a job is not accepted.
 pub(super) async fn run(session: &Session, args: PushArgs) -> anyhow::Result<()> {
-    let body = arguments(&args.args)?;
-    let wait = args.wait;
+    let body = args.args.as_deref().map(arguments).transpose()?;
+    let (path, format) = match (args.jsonl, args.csv) {
+        (Some(path), _) => (path, Format::Jsonl),
+        (None, Some(path)) => (path, Format::Csv),
+        (None, None) => {
+            let id = args.id.map(|id| id.parse()).transpose()?;
+            let task = args.task.ok_or_else(|| Exit::usage("which task?"))?;
+            let now = Timestamp::now();
+            let body = body.unwrap_or_else(|| RawValue::NULL.to_owned());
+            let job = args.common.submission(task, body, id, now);
+            return one(session, job, args.wait).await;
+        }
+    };
+    if args.args.as_deref() == Some("-") && path == Path::new("-") {
+        return Err(Exit::usage(
+            "--args and the rows cannot both come from stdin",
+        ));
+    }
+    let plan = match args.task {
+        Some(task) if !args.envelope => Plan::args(args.common, task, body, args.id.as_deref())?,
+        task => Plan::envelopes(args.common, task),
+    };
+    let input = Input {
+        path,
+        format,
+        dry_run: args.dry_run,
+    };
+    many::run(session, plan, &input).await
+}
+
+async fn one(session: &Session, job: Submission, wait: Option<Duration>) -> anyhow::Result<()> {
     let producer = session.connect().await?;
-    let submission = submission(&producer, args, body);
-    let mut answers = producer.submit_all(vec![submission]).await;
+    let mut answers = producer.submit_all(vec![job]).await;
     let Some(answer) = answers.pop() else {
         anyhow::bail!("no answer came for the job; submit it again with the same --id");
     };
@@ -137,32 +202,6 @@ pub(super) async fn run(session: &Session, args: PushArgs) -> anyhow::Result<()>
         }
         None if session.json => output::json(&PushView { id: &id, existing }),
         None => output::line(&id),
-    }
-}
-
-fn submission(producer: &Producer, args: PushArgs, body: Json) -> Submission {
-    let now = producer.backend().store.now();
-    let mut spec = Spec::new(args.task, args.queue, body);
-    let chosen_id = args.id.is_some();
-    if let Some(id) = args.id {
-        spec.id = id;
-    }
-    spec.lane = args.lane;
-    spec.max_attempts = args.attempts;
-    spec.backoff = args.backoff;
-    spec.timeout = args.timeout;
-    spec.deadline = args.deadline.map(|moment| match moment {
-        Moment::At(time) => time,
-        Moment::In(wait) => now + wait,
-    });
-    spec.retention = args.retention;
-    spec.tags = args.tags;
-    spec.batch = args.batch;
-    let due = args.at.or_else(|| args.delay.map(|wait| now + wait));
-    Submission {
-        spec,
-        due,
-        chosen_id,
     }
 }
 
