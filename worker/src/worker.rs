@@ -4,8 +4,11 @@ use std::{collections::BTreeMap, fmt, future::Future, sync::Arc, time::Duration}
 
 use haul_common::{
     connect::{Backend, ConnectError, Urls},
-    job::{Failure, QueueName, Task},
+    job::{Failure, JobId, QueueName, Task},
+    life::Life,
 };
+
+use tokio::sync::mpsc;
 
 use crate::{
     Context,
@@ -60,6 +63,7 @@ impl Worker<()> {
             strict_lanes: false,
             grace: Duration::from_secs(30),
             guard_after: haul_common::protocol::GUARD_AFTER,
+            observer: None,
             wrong: None,
         };
         Self {
@@ -119,6 +123,19 @@ impl<S: Send + Sync + 'static> Worker<S> {
     pub const fn guard_after(mut self, wait: Duration) -> Self {
         self.parts.guard_after = wait;
         self
+    }
+
+    /// Tells of every job that begins or ends an attempt here, once that is recorded. What happens
+    /// to a job elsewhere, such as a cancel while it waits, is not told.
+    #[must_use]
+    pub fn observe(mut self, observer: mpsc::UnboundedSender<(JobId, Life)>) -> Self {
+        self.parts.observer = Some(observer);
+        self
+    }
+
+    /// Whether it has a handler for this task.
+    pub fn knows(&self, task: &str) -> bool {
+        self.parts.registry.contains(task)
     }
 
     /// Runs the jobs of `T` with this handler.

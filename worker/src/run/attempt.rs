@@ -69,6 +69,7 @@ async fn work(
 ) {
     let core = Arc::new(Core::new(assignment, hub.protocol.clone(), hub.io.clone()));
     hub.table.run(&core);
+    hub.show(core.spec().id.clone(), core.assignment.life.clone());
     let mut settlement = Some(delivery.settlement);
     let ended = supervise::run(hub, &core, &mut settlement).await;
     if let Some(ended) = &ended {
@@ -96,7 +97,7 @@ async fn work(
     };
     tokio::select! {
         finished = finish => match finished {
-            Ok(Finished::Recorded(_)) => {}
+            Ok(Finished::Recorded(life)) => hub.show(core.spec().id.clone(), *life),
             Ok(Finished::Refused) => {
                 tracing::warn!(job = %core.spec().id, "its end was refused: the job has moved on");
             }

@@ -26,12 +26,13 @@ use std::{collections::BTreeMap, num::NonZero, sync::Arc, time::Duration};
 
 use haul_common::{
     connect::{Backend, ConnectError},
-    job::{QueueName, WorkerId},
+    job::{JobId, QueueName, WorkerId},
+    life::Life,
     ports::{BrokerError, StoreError, WorkerInfo},
     protocol::Protocol,
     time::Timestamp,
 };
-use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
+use tokio::{runtime::Handle, sync::{mpsc, watch}, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -55,9 +56,13 @@ pub(crate) struct Parts {
     pub(crate) strict_lanes: bool,
     pub(crate) grace: Duration,
     pub(crate) guard_after: Duration,
+    pub(crate) observer: Option<Observer>,
     /// The first option that was wrong.
     pub(crate) wrong: Option<String>,
 }
+
+/// Is told of every job that begins or ends an attempt here.
+pub(crate) type Observer = mpsc::UnboundedSender<(JobId, Life)>;
 
 /// A worker that cannot start, or could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -101,11 +106,19 @@ struct Hub {
     io: Handle,
     strict_lanes: bool,
     guard_after: Duration,
+    observer: Option<Observer>,
 }
 
 impl Hub {
     fn id(&self) -> &WorkerId {
         &self.worker.id
+    }
+
+    fn show(&self, id: JobId, life: Life) {
+        if let Some(observer) = &self.observer {
+            // Nobody looks any more: the work goes on.
+            let _ = observer.send((id, life));
+        }
     }
 }
 
@@ -162,6 +175,7 @@ pub(crate) async fn start(parts: Parts) -> Result<Running, RunError> {
         io: io.handle(),
         strict_lanes: parts.strict_lanes,
         guard_after: parts.guard_after,
+        observer: parts.observer,
     });
     let prepared = crate::io::on(&io.handle(), prepare(hub.clone())).await;
     prepared.ok_or(RunError::Stopped)??;
