@@ -205,17 +205,3 @@ fn a_failed_item_is_tried_again_by_resume() {
     assert_eq!(run(&["--resume"]).code, Some(0));
     assert_eq!(lines(&place.read("ledger")), ["a", "b", "b"]);
 }
-
-#[test]
-fn a_fleet_is_refused_in_words() {
-    let ran = Place::new().haul(&[
-        "--broker",
-        "amqp://x",
-        "--store",
-        "redis://x",
-        "run",
-        "true",
-    ]);
-    assert_eq!(ran.code, Some(2));
-    assert!(ran.stderr.contains("haul run"), "{ran:?}");
-}

@@ -32,7 +32,11 @@ use haul_common::{
     protocol::Protocol,
     time::Timestamp,
 };
-use tokio::{runtime::Handle, sync::{mpsc, watch}, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_util::task::TaskTracker;
 
 use crate::{
