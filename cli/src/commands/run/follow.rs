@@ -22,7 +22,7 @@ use super::{
     intake::{Intake, Taken},
     open::{News, Open, OpenJobs},
     outlet::Outlet,
-    source::{Item, Source},
+    source::{Item, Origin, Source},
     summary::Tally,
 };
 use crate::{
@@ -53,6 +53,7 @@ pub(super) struct Follow<'s> {
     pub(super) session: &'s Session,
     pub(super) producer: Producer,
     pub(super) intake: Intake,
+    pub(super) origin: Origin,
     pub(super) source: Source,
     pub(super) wishes: Wishes,
     pub(super) outlet: Outlet,
@@ -129,7 +130,10 @@ impl Follow<'_> {
     async fn take(&mut self, chunk: Vec<Result<Item, String>>) -> anyhow::Result<()> {
         let mut items = Vec::with_capacity(chunk.len());
         for item in chunk {
-            let deed = |item: Item| self.intake.work.of(&item).map(|deed| (item, deed));
+            let deed = |item: Item| match self.intake.work.of(&item) {
+                Ok(deed) => Ok((item, deed)),
+                Err(why) => Err(format!("{}: {why}", self.origin.place(&item))),
+            };
             match item.and_then(deed) {
                 Ok(both) => items.push(both),
                 Err(why) => {

@@ -47,11 +47,7 @@ use self::{
     work::{Deed, Work},
 };
 use super::worker::cores;
-use crate::{
-    exit::Exit,
-    output,
-    session::Session,
-};
+use crate::{exit::Exit, output, session::Session};
 
 pub(crate) use identity::is_run_queue;
 pub(crate) use options::RunArgs;
@@ -78,6 +74,7 @@ pub(crate) async fn run(session: &Session, mut args: RunArgs) -> anyhow::Result<
     if args.dry_run {
         return dry_run(session, &origin, &work);
     }
+    let source = Source::open(&origin, total)?;
     // Whoever is asked for another queue's workers does not work here.
     let works_here = session.settings.is_embedded() && args.queue.is_none();
     let cwd = directory(&args, works_here)?;
@@ -104,8 +101,7 @@ pub(crate) async fn run(session: &Session, mut args: RunArgs) -> anyhow::Result<
     if is_resumed {
         intake.call_back(&producer).await?;
     }
-    let source = Source::open(&origin, total)?;
-    start(session, &args, producer, intake, source).await
+    start(session, &args, producer, intake, (origin, source)).await
 }
 
 /// Where commands run, and whether jobs say so: another machine may not have this directory.
@@ -142,7 +138,8 @@ fn dry_run(session: &Session, origin: &Origin, work: &Work) -> anyhow::Result<()
     origin.prompt();
     for item in origin.items().map_err(Exit::usage)? {
         let item = item.map_err(Exit::usage)?;
-        let deed: Deed = work.of(&item).map_err(Exit::usage)?;
+        let wrong = |why| Exit::usage(format!("{}: {why}", origin.place(&item)));
+        let deed: Deed = work.of(&item).map_err(wrong)?;
         if session.json {
             output::json(&DryView {
                 item: &item.text,
@@ -160,7 +157,7 @@ async fn start(
     args: &RunArgs,
     producer: Producer,
     intake: Intake,
-    source: Source,
+    (origin, source): (Origin, Source),
 ) -> anyhow::Result<()> {
     let news = mpsc::unbounded_channel();
     let works_here = is_run_queue(&intake.identity.queue);
@@ -189,6 +186,7 @@ async fn start(
         outlet: outlet(session, args, intake.is_resumed)?,
         producer,
         intake,
+        origin,
         source,
         running,
         news,

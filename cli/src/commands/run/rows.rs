@@ -19,10 +19,12 @@ pub(super) fn csv(from: Box<dyn Read + Send>, input: &Input) -> Result<Items, St
     check_header(&columns, &name)?;
     let item = move |row: Result<csv::StringRecord, csv::Error>| {
         let row = row.map_err(|error| wrong(&name, &error))?;
+        let line = row.position().map_or(0, csv::Position::line);
         let values = row.iter().map(|text| Value::String(text.to_owned()));
         let object: Map<String, Value> = columns.iter().cloned().zip(values).collect();
         let row = json(&object).map_err(|error| error.to_string())?;
         Ok(Item {
+            line,
             json: Some(row.clone()),
             ..plain(row.get().to_owned())
         })
@@ -74,7 +76,10 @@ pub(super) fn jsonl(from: impl BufRead + Send + 'static, input: &Input) -> Items
             Ok(line) => line,
             Err(error) => return Some(Err(format!("cannot read {name}, line {number}: {error}"))),
         };
-        let read = parse(line.trim());
+        let read = parse(line.trim()).map(|item| Item {
+            line: number,
+            ..item
+        });
         Some(read.map_err(|why| format!("{name}, line {number}: {why}")))
     };
     Box::new(from.lines().zip(1..).filter_map(item))

@@ -23,6 +23,8 @@ const READ_AHEAD: usize = 500;
 pub(super) struct Item {
     /// Its place in the input, from 1.
     pub(super) number: u64,
+    /// The line it stands on; 0 where there are none.
+    pub(super) line: u64,
     /// What takes the place of `{}`.
     pub(super) text: String,
     /// Differs once the file is another: its size, and when it was changed.
@@ -125,6 +127,16 @@ impl Origin {
         }
     }
 
+    /// Where an item stands, for messages.
+    pub(super) fn place(&self, item: &Item) -> String {
+        match self {
+            Self::Pieces(input, _) | Self::Csv(input) | Self::Jsonl(input) if item.line > 0 => {
+                format!("{}, line {}", input.name(), item.line)
+            }
+            _ => format!("item {}", item.number),
+        }
+    }
+
     /// Says so where a person has to type the items.
     pub(super) fn prompt(&self) {
         let reads = matches!(
@@ -158,6 +170,7 @@ impl Origin {
 pub(super) const fn plain(text: String) -> Item {
     Item {
         number: 0,
+        line: 0,
         text,
         print: None,
         json: None,
@@ -187,7 +200,10 @@ fn pieces(input: &Input, end: u8) -> Result<Items, String> {
         }
         match String::from_utf8(bytes) {
             Ok(text) if text.is_empty() => None,
-            Ok(text) => Some(Ok(plain(text))),
+            Ok(text) => Some(Ok(Item {
+                line: if end == b'\n' { number } else { 0 },
+                ..plain(text)
+            })),
             Err(error) => Some(Err(format!(
                 "{name}, item {number}: not UTF-8 from byte {} on",
                 error.utf8_error().valid_up_to() + 1

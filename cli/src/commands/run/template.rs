@@ -177,6 +177,7 @@ mod tests {
     fn filled(template: &str, item: &str) -> String {
         let item = Item {
             number: 7,
+            line: 0,
             text: item.to_owned(),
             print: None,
             json: None,
@@ -209,6 +210,7 @@ mod tests {
     fn columns_are_named_and_a_missing_one_is_told() {
         let item = Item {
             number: 1,
+            line: 0,
             text: String::new(),
             print: None,
             json: None,

@@ -122,7 +122,7 @@ impl Work {
         for item in origin.items()? {
             let item = item?;
             self.of(&item)
-                .map_err(|why| format!("item {}: {why}", item.number))?;
+                .map_err(|why| format!("{}: {why}", origin.place(&item)))?;
             count += 1;
         }
         Ok(count)
