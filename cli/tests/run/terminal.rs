@@ -11,7 +11,7 @@ use crate::common::{Place, wait};
 fn await_words(from: &mut impl Read, words: &[&str]) -> String {
     let (mut text, mut buffer) = (String::new(), [0; 4096]);
     while !words.iter().all(|word| text.contains(word)) {
-        let count = from.read(&mut buffer).unwrap();
+        let count = from.read(&mut buffer).expect("a screen");
         assert_ne!(count, 0, "it ended without {words:?}: {text}");
         text.push_str(&String::from_utf8_lossy(&buffer[..count]));
     }

@@ -24,6 +24,7 @@ use super::{
     outlet::Outlet,
     source::{Item, Origin, Source},
     summary::Tally,
+    window::Window,
 };
 use crate::{
     exit::{Code, Exit},
@@ -42,8 +43,7 @@ const NEWS: usize = 256;
 /// What a run is asked for, but for the jobs themselves.
 #[derive(Debug)]
 pub(super) struct Wishes {
-    /// Jobs that are submitted and not ended: enough that nobody waits for the next.
-    pub(super) window: usize,
+    pub(super) window: Window,
     pub(super) delay: Duration,
     pub(super) halt: Halt,
 }
@@ -114,16 +114,15 @@ impl Follow<'_> {
         self.finish().await
     }
 
-    /// How many items may be taken: none while there are enough, so that jobs are submitted many
-    /// at a time.
+    /// How many items may be taken now.
     fn room(&self) -> usize {
-        let open = self.open.len();
-        if !self.outlet.has_room() || open >= self.wishes.window.div_ceil(2) {
-            return usize::from(self.wishes.window == 1 && open == 0);
-        }
+        let room = match self.outlet.has_room() {
+            true => self.wishes.window.room(self.open.len()),
+            false => 0,
+        };
         match self.wishes.delay.is_zero() {
-            true => self.wishes.window - open,
-            false => 1,
+            true => room,
+            false => room.min(1),
         }
     }
 
@@ -338,6 +337,10 @@ impl Follow<'_> {
         if is_new {
             self.session
                 .say(format!("haul: a worker serves queue `{queue}` now"));
+        }
+        if let Window::About(_) = self.wishes.window {
+            let slots = known.iter().filter_map(|it| it.queues.get(queue));
+            self.wishes.window = Window::ahead_of(slots.map(|slots| *slots as usize).sum());
         }
         // Who is gone may have done some of it: the log names its host.
         self.workers

@@ -23,6 +23,7 @@ mod seen;
 mod source;
 mod summary;
 mod template;
+mod window;
 mod work;
 
 use haul_producer::{Producer, QueueName};
@@ -44,6 +45,7 @@ use self::{
     results::Results,
     source::{Origin, Source},
     summary::Tally,
+    window::Window,
     work::{Deed, Work},
 };
 use super::worker::cores;
@@ -52,10 +54,6 @@ use crate::{exit::Exit, output, session::Session};
 pub(crate) use identity::is_run_queue;
 pub(crate) use options::RunArgs;
 
-/// Jobs that are submitted ahead of those that run, for each slot: they are written many at a
-/// time, and a million items are never all in the queue.
-const AHEAD: usize = 32;
-const WINDOW: std::ops::RangeInclusive<usize> = 64..=2000;
 /// What runs may finish, however long it takes; a second signal stops it.
 const GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -203,14 +201,13 @@ async fn start(
     follow.run().await
 }
 
-/// Jobs that are submitted and not ended. Of those that wait, none starts at a time of its own
-/// where a --delay is asked for; and elsewhere -j is how many there are.
-fn window(args: &RunArgs, slots: usize, works_here: bool) -> usize {
-    let jobs = args.jobs.map(|jobs| jobs.get() as usize);
-    match (works_here, jobs) {
-        (true, _) if args.delay.is_some() => slots,
-        (false, Some(jobs)) => jobs,
-        _ => (slots * AHEAD).clamp(*WINDOW.start(), *WINDOW.end()),
+/// With a --delay, none may wait: it would start at a time of its own. Elsewhere, -j is how many
+/// there are.
+fn window(args: &RunArgs, slots: usize, works_here: bool) -> Window {
+    match (works_here, args.jobs) {
+        (false, Some(jobs)) => Window::Exactly(jobs.get() as usize),
+        _ if args.delay.is_some() => Window::Exactly(slots.max(1)),
+        _ => Window::ahead_of(slots),
     }
 }
 

@@ -4,8 +4,8 @@
 //! later `--resume`, it is done again.
 
 /// 8 MiB.
-const BITS: u64 = 1 << 26;
-const HASHES: u64 = 8;
+const BITS: u128 = 1 << 26;
+const HASHES: u128 = 8;
 
 /// Which items came before.
 #[derive(Debug)]
@@ -19,13 +19,13 @@ impl Seen {
 
     /// Notes it; says whether it came before. `hash` must be as good as random.
     pub(super) fn note(&mut self, hash: u128) -> bool {
-        let (low, high) = (hash as u64, (hash >> 64) as u64);
+        let (low, high) = (hash & u128::from(u64::MAX), hash >> 64);
         let mut came = true;
         for n in 0..HASHES {
-            let bit = low.wrapping_add(n.wrapping_mul(high | 1)) % BITS;
-            let (word, mask) = ((bit / 64) as usize, 1 << (bit % 64));
-            came &= self.0[word] & mask != 0;
-            self.0[word] |= mask;
+            let bit = usize::try_from((low + n * (high | 1)) % BITS).unwrap_or(0);
+            let mask = 1 << (bit % 64);
+            came &= self.0[bit / 64] & mask != 0;
+            self.0[bit / 64] |= mask;
         }
         came
     }
