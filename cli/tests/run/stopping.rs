@@ -33,8 +33,10 @@ fn halt_soon_starts_nothing_more_and_lets_what_runs_finish() {
     });
     place.write("failed", "");
     assert_eq!(wait(&mut child), Some(3));
+    // The slot of the first may have taken the next before its end was heard of.
     let ran = place.read("ran");
-    assert!(ran.lines().count() <= 2 && ran.starts_with("2\n"), "{ran}");
+    assert!(ran.lines().count() <= 2 && ran.contains('2'), "{ran}");
+    assert!(!ran.contains('4'), "{ran}");
 }
 
 #[test]
