@@ -68,7 +68,7 @@ fn wrong_usage_ends_with_2_and_says_so_on_stderr() {
         &["job", "lst"][..],
         &["--brokr", "x"],
         &["job", "push"],
-        &["run"],
+        &["run", "--halt", "later"],
     ] {
         let ran = place.haul(args);
         assert_eq!(ran.code, Some(2), "{args:?}: {ran:?}");

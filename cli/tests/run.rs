@@ -1,6 +1,16 @@
 //! `haul run`, from outside.
 
 mod common;
+#[path = "run/fleet.rs"]
+mod fleet;
+#[path = "run/items.rs"]
+mod items;
+#[path = "run/output.rs"]
+mod output;
+#[path = "run/stopping.rs"]
+mod stopping;
+#[path = "run/terminal.rs"]
+mod terminal;
 
 use std::{io::BufReader, process::Stdio};
 
@@ -33,16 +43,6 @@ fn items_come_from_stdin_and_go_to_the_end() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(lines(&ran.stdout), ["one", "two"]);
     assert!(ran.stderr.is_empty(), "{ran:?}");
-}
-
-#[test]
-fn items_come_from_files() {
-    let place = Place::new();
-    for name in ["b.txt", "a.txt", "c.md"] {
-        place.write(name, name);
-    }
-    let ran = place.haul(&["run", "-j1", "--files", "*.txt", "--", "cat"]);
-    assert_eq!(ran.stdout, "a.txt\nb.txt\n", "{ran:?}");
 }
 
 #[test]
@@ -204,18 +204,4 @@ fn a_failed_item_is_tried_again_by_resume() {
     place.write("mended", "");
     assert_eq!(run(&["--resume"]).code, Some(0));
     assert_eq!(lines(&place.read("ledger")), ["a", "b", "b"]);
-}
-
-#[test]
-fn a_fleet_is_refused_in_words() {
-    let ran = Place::new().haul(&[
-        "--broker",
-        "amqp://x",
-        "--store",
-        "redis://x",
-        "run",
-        "true",
-    ]);
-    assert_eq!(ran.code, Some(2));
-    assert!(ran.stderr.contains("haul run"), "{ran:?}");
 }

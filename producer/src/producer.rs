@@ -135,6 +135,14 @@ impl Producer {
         self.protocol.cancel(id).await
     }
 
+    /// Cancels a job only if it waits, and says whether it did: one that runs goes on.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn withdraw(&self, id: &JobId) -> Result<bool, ProtocolError> {
+        self.protocol.withdraw(id).await
+    }
+
     /// Sends a dead or cancelled job round again: same id, fresh attempts.
     ///
     /// # Errors

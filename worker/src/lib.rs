@@ -39,6 +39,6 @@ pub use haul_common::{
     time::Timestamp,
 };
 pub use memory::MemoryError;
-pub use run::{AttemptEnd, RunError, Running};
+pub use run::{RunError, Running};
 pub use tasks::{Shell, http::Http};
 pub use worker::Worker;

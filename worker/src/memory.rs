@@ -138,7 +138,7 @@ impl Core {
         Ok(io::on(&self.io, load).await.ok_or(MemoryError::Stopped)??)
     }
 
-    async fn save<T: Serialize>(
+    pub(crate) async fn save<T: Serialize>(
         &self,
         what: &str,
         key: SaveKey,

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fmt, future::Future, num::NonZeroU32, sync::Arc
 
 use haul_common::{
     connect::{Backend, ConnectError, Urls},
-    job::{Failure, Json, QueueName, Task},
+    job::{Failure, JobId, Json, QueueName, Task},
+    life::Life,
 };
 use tokio::sync::mpsc;
 
@@ -12,7 +13,7 @@ use crate::{
     Context,
     handler::Registry,
     io::Io,
-    run::{self, AttemptEnd, Parts, RunError, Running},
+    run::{self, Parts, RunError, Running},
     tasks::{
         self,
         http::{Http, HttpRequest},
@@ -63,7 +64,7 @@ impl Worker<()> {
             guard_after: haul_common::protocol::GUARD_AFTER,
             at_most: None,
             until_idle: None,
-            report: None,
+            observer: None,
             wrong: None,
         };
         Self {
@@ -123,6 +124,19 @@ impl<S: Send + Sync + 'static> Worker<S> {
     pub const fn guard_after(mut self, wait: Duration) -> Self {
         self.parts.guard_after = wait;
         self
+    }
+
+    /// Tells of every job that begins or ends an attempt here, once that is recorded. What happens
+    /// to a job elsewhere, such as a cancel while it waits, is not told.
+    #[must_use]
+    pub fn observe(mut self, observer: mpsc::UnboundedSender<(JobId, Life)>) -> Self {
+        self.parts.observer = Some(observer);
+        self
+    }
+
+    /// Whether it has a handler for this task.
+    pub fn knows(&self, task: &str) -> bool {
+        self.parts.registry.contains(task)
     }
 
     /// Runs the jobs of `T` with this handler.
@@ -187,13 +201,6 @@ impl<S: Send + Sync + 'static> Worker<S> {
     #[must_use]
     pub const fn until_idle(mut self, wait: Duration) -> Self {
         self.parts.until_idle = Some(wait);
-        self
-    }
-
-    /// Tells of every attempt what became of it, once that is written.
-    #[must_use]
-    pub fn report_to(mut self, to: mpsc::UnboundedSender<AttemptEnd>) -> Self {
-        self.parts.report = Some(to);
         self
     }
 

@@ -66,6 +66,28 @@ impl Protocol {
         }
     }
 
+    /// Cancels a job only if it waits, and says whether it did: one that runs goes on.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn withdraw(&self, id: &JobId) -> Result<bool, ProtocolError> {
+        loop {
+            let Some(record) = self.backend.store.find(id).await? else {
+                return Ok(false);
+            };
+            if record.life.state.kind() == StateKind::Running {
+                return Ok(false);
+            }
+            let Ok(step) = record.life.cancel(self.backend.store.now()) else {
+                return Ok(false);
+            };
+            let change = Self::change(&record, step);
+            if let Applied::Done = self.backend.store.apply(change).await? {
+                return Ok(true);
+            }
+        }
+    }
+
     /// Sends a dead or cancelled job round again, with fresh attempts.
     ///
     /// The message goes first, and carries the redrive by itself: a crash before the record is

@@ -14,10 +14,10 @@ use crate::{
 };
 
 /// What became of the end of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Finished {
-    /// It is recorded; the job is now in this state.
-    Recorded(StateKind),
+    /// It is recorded, and this is the job's life now.
+    Recorded(Box<Life>),
     /// It no longer counted: the attempt had lost its job.
     Refused,
 }
@@ -60,7 +60,7 @@ impl Protocol {
             return Ok(Self::refused(settlement));
         };
         self.follow(spec, &life, settlement).await?;
-        Ok(Finished::Recorded(life.state.kind()))
+        Ok(Finished::Recorded(Box::new(life)))
     }
 
     /// The delivery goes back, for the record to decide: whoever took the job away may have crashed

@@ -270,11 +270,11 @@ impl Protocol {
         let assignment = self.held(&record, token)?;
         let ended = heed(&assignment, ended);
         match self.finish(&assignment, ended, record.log, None).await? {
-            Finished::Recorded(state) => {
+            Finished::Recorded(life) => {
                 let holder = LeaseToken::holder(&token.secret);
                 self.backend.store.retire(&holder).await?;
                 Ok(Settled {
-                    state,
+                    state: life.state.kind(),
                     before: false,
                 })
             }

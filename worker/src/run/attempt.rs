@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use haul_common::{
-    job::{FailureKind, JobId, StateKind, TaskName},
+    job::{FailureKind, JobId},
     life::Ended,
     ports::{Delivery, Settlement},
     protocol::{Finished, ProtocolError, Receipt},
@@ -16,20 +16,6 @@ use crate::{context::Core, stop::Level};
 /// How long an aborted worker still tries to write the end of an attempt.
 const WRITE_GRACE: Duration = Duration::from_secs(5);
 
-/// What became of an attempt.
-#[derive(Debug, Clone)]
-pub struct AttemptEnd {
-    /// Of which job.
-    pub job: JobId,
-    /// Of which task.
-    pub task: TaskName,
-    /// Which attempt.
-    pub attempt: u32,
-    /// Where the job is now; nothing when the attempt no longer counted, or its end could not be
-    /// written.
-    pub state: Option<StateKind>,
-}
-
 pub(super) async fn run(hub: Arc<Hub>, delivery: Delivery, slot: OwnedSemaphorePermit, turn: Turn) {
     // A message that is about no job (yet) is in nobody's way under a name of its own.
     let id = delivery.message.head.message_id.as_deref();
@@ -41,9 +27,8 @@ pub(super) async fn run(hub: Arc<Hub>, delivery: Delivery, slot: OwnedSemaphoreP
             let core = Core::new(*assignment, hub.protocol.clone(), hub.io.clone());
             let core = Arc::new(core);
             hub.table.run(&core);
-            let state = work(&hub, &core, delivery.settlement, slot).await;
+            work(&hub, &core, delivery.settlement, slot).await;
             busy.ended(core.assignment.life.fence);
-            report(&hub, &core, state);
         }
         Some(Receipt::Settle(verdict)) => delivery.settlement.settle(verdict),
         None => delivery.settlement.release(),
@@ -82,13 +67,14 @@ async fn receive(hub: &Hub, delivery: &Delivery, busy: &Busy<'_>) -> Option<Rece
     }
 }
 
-/// Runs the attempt, and writes its end; says where that has brought the job, if it counts.
+/// Runs the attempt, and writes its end.
 async fn work(
     hub: &Hub,
     core: &Arc<Core>,
     settlement: Settlement,
     slot: OwnedSemaphorePermit,
-) -> Option<StateKind> {
+) {
+    hub.show(core.spec().id.clone(), core.assignment.life.clone());
     let mut settlement = Some(settlement);
     let ended = supervise::run(hub, core, &mut settlement).await;
     if let Some(ended) = &ended {
@@ -102,7 +88,7 @@ async fn work(
         if let Some(settlement) = settlement {
             settlement.release();
         }
-        return None;
+        return;
     };
     tell(core, &ended);
     supervise::write_last_notes(core).await;
@@ -115,7 +101,7 @@ async fn work(
     };
     tokio::select! {
         finished = finish => match finished {
-            Ok(Finished::Recorded(state)) => return Some(state),
+            Ok(Finished::Recorded(life)) => hub.show(core.spec().id.clone(), *life),
             Ok(Finished::Refused) => {
                 tracing::warn!(job = %core.spec().id, "its end was refused: the job has moved on");
             }
@@ -123,19 +109,6 @@ async fn work(
         },
         () = too_late => tracing::warn!(job = %core.spec().id, "its end could not be written"),
     }
-    None
-}
-
-fn report(hub: &Hub, core: &Core, state: Option<StateKind>) {
-    let Some(to) = &hub.report else { return };
-    let spec = core.spec();
-    // Nobody has to listen.
-    let _ = to.send(AttemptEnd {
-        job: spec.id.clone(),
-        task: spec.task.clone(),
-        attempt: core.assignment.life.attempt,
-        state,
-    });
 }
 
 /// The other side asked for less: nothing else of this queue starts until then.

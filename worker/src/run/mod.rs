@@ -32,7 +32,8 @@ use std::{
 
 use haul_common::{
     connect::{Backend, ConnectError},
-    job::{QueueName, WorkerId},
+    job::{JobId, QueueName, WorkerId},
+    life::Life,
     ports::{BrokerError, StoreError, WorkerInfo},
     protocol::Protocol,
     time::Timestamp,
@@ -49,7 +50,6 @@ use crate::{
     io::Io,
     stop::{Level, Stop},
 };
-pub use attempt::AttemptEnd;
 use errand::Errand;
 use health::{Gates, Health, Readiness};
 use overdue::Passed;
@@ -69,10 +69,13 @@ pub(crate) struct Parts {
     pub(crate) guard_after: Duration,
     pub(crate) at_most: Option<NonZeroU32>,
     pub(crate) until_idle: Option<Duration>,
-    pub(crate) report: Option<mpsc::UnboundedSender<AttemptEnd>>,
+    pub(crate) observer: Option<Observer>,
     /// The first option that was wrong.
     pub(crate) wrong: Option<String>,
 }
+
+/// Is told of every job that begins or ends an attempt here.
+pub(crate) type Observer = mpsc::UnboundedSender<(JobId, Life)>;
 
 /// A worker that cannot start, or could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +113,6 @@ struct Hub {
     readiness: Readiness,
     stop: Stop,
     errand: Errand,
-    report: Option<mpsc::UnboundedSender<AttemptEnd>>,
     attempts: TaskTracker,
     /// Where handlers run.
     app: Handle,
@@ -118,11 +120,19 @@ struct Hub {
     io: Handle,
     strict_lanes: bool,
     guard_after: Duration,
+    observer: Option<Observer>,
 }
 
 impl Hub {
     fn id(&self) -> &WorkerId {
         &self.worker.id
+    }
+
+    fn show(&self, id: JobId, life: Life) {
+        if let Some(observer) = &self.observer {
+            // Nobody looks any more: the work goes on.
+            let _ = observer.send((id, life));
+        }
     }
 }
 
@@ -175,12 +185,12 @@ pub(crate) async fn start(parts: Parts) -> Result<Running, RunError> {
         gates: Gates::default(),
         stop: Stop::new(),
         errand: Errand::new(parts.at_most, parts.until_idle),
-        report: parts.report,
         attempts: TaskTracker::new(),
         app: Handle::current(),
         io: io.handle(),
         strict_lanes: parts.strict_lanes,
         guard_after: parts.guard_after,
+        observer: parts.observer,
     });
     let prepared = crate::io::on(&io.handle(), prepare(hub.clone())).await;
     prepared.ok_or(RunError::Stopped)??;

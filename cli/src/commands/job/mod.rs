@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-pub(crate) use self::show::state_words;
 use crate::session::Session;
 
 /// What to do with jobs.

@@ -1,105 +1,91 @@
 //! The loop of a run: takes items in, follows their jobs, stops in good order.
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
-use haul_common::job::{Reason, Record};
-use haul_producer::{JobId, Producer, WaitError};
-use haul_worker::{RunError, Running, Shell, Worker};
+use futures_util::{StreamExt, stream};
+use haul_common::{
+    job::{Reason, StateKind},
+    life::Life,
+};
+use haul_producer::{JobId, Producer, WorkerInfo};
+use haul_worker::Running;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    task::{JoinHandle, JoinSet},
-    time::{MissedTickBehavior, interval},
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
 use super::{
     display::Display,
-    ended,
+    ended::Ended,
+    halt::{Halt, How},
     intake::{Intake, Taken},
-    source::Source,
+    open::{News, Open, OpenJobs},
+    outlet::Outlet,
+    source::{Item, Origin, Source},
     summary::Tally,
+    window::Window,
 };
 use crate::{
-    callbacks::{self, HttpFlags},
     exit::{Code, Exit},
     screen::talk,
     session::Session,
 };
 
-/// Jobs that are submitted and not ended: enough to keep every slot busy while the next chunk is
-/// written.
-const OPEN_MAX: usize = 2000;
-const CHUNK: usize = 1000;
 const DRAW: Duration = Duration::from_millis(250);
-/// When no job ended for this long after the worker did, none will.
-const SETTLED: Duration = Duration::from_millis(300);
-/// What runs may finish, however long it takes; a second signal stops it.
-const GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How often the workers are looked at, and complained of when there are none.
+const LOOK: Duration = Duration::from_secs(5);
+const COMPLAIN: Duration = Duration::from_secs(30);
+const AT_ONCE: usize = 64;
+/// News that are heard together.
+const NEWS: usize = 256;
 
-/// A job that is followed.
+/// What a run is asked for, but for the jobs themselves.
 #[derive(Debug)]
-struct Open {
-    id: JobId,
-    item: String,
-    was_running: bool,
+pub(super) struct Wishes {
+    pub(super) window: Window,
+    pub(super) delay: Duration,
+    pub(super) halt: Halt,
 }
-
-type End = (Open, Result<Record, WaitError>);
 
 /// A run in full swing.
 pub(super) struct Follow<'s> {
-    session: &'s Session,
-    producer: Producer,
-    intake: Intake,
-    source: Source,
-    /// Tasks of their own: what waits in turn for the store must go on while this loop does
-    /// something else, or it would hold up the very call that the loop makes.
-    open: JoinSet<End>,
-    taken: usize,
-    tally: Tally,
-    display: Display,
-    /// Until it is told to stop.
-    running: Option<Running>,
-    /// What went wrong with the items themselves.
-    broken: Option<anyhow::Error>,
-    is_stdout_gone: bool,
+    pub(super) session: &'s Session,
+    pub(super) producer: Producer,
+    pub(super) intake: Intake,
+    pub(super) origin: Origin,
+    pub(super) source: Source,
+    pub(super) wishes: Wishes,
+    pub(super) outlet: Outlet,
+    pub(super) display: Display,
+    /// The worker of this process; nothing where others do the work.
+    pub(super) running: Option<Running>,
+    pub(super) news: (mpsc::UnboundedSender<News>, mpsc::UnboundedReceiver<News>),
+    pub(super) workers: Workers,
+    pub(super) open: OpenJobs,
+    pub(super) tally: Tally,
+    pub(super) stop: Stop,
+    /// Not before this time does the next job start.
+    pub(super) next_start: Instant,
 }
 
-impl<'s> Follow<'s> {
-    /// Starts the worker.
-    ///
-    /// # Errors
-    /// When it cannot start.
-    pub(super) async fn start(
-        session: &'s Session,
-        producer: Producer,
-        intake: Intake,
-        source: Source,
-        slots: usize,
-    ) -> anyhow::Result<Self> {
-        let slots = u32::try_from(slots)?;
-        let running = Worker::new(producer.backend().clone())?
-            .builtins(Shell::Allowed)
-            .http(callbacks::settle(&session.settings, HttpFlags::default())?)
-            .queue(&*intake.identity.queue, slots)
-            .grace(GRACE)
-            .start()
-            .await?;
-        running.stop_on_signals();
-        Ok(Self {
-            display: Display::new(session.shows_progress(), source.total)?,
-            session,
-            producer,
-            intake,
-            source,
-            open: JoinSet::new(),
-            taken: 0,
-            tally: Tally::new(),
-            running: Some(running),
-            broken: None,
-            is_stdout_gone: false,
-        })
-    }
+/// Workers elsewhere.
+#[derive(Debug)]
+pub(super) struct Workers {
+    pub(super) known: Vec<WorkerInfo>,
+    pub(super) looked: Instant,
+    pub(super) complained: Instant,
+}
 
+/// How far the run was told to stop, and why.
+#[derive(Debug, Default)]
+pub(super) struct Stop {
+    how: Option<How>,
+    signal: Option<Code>,
+    error: Option<anyhow::Error>,
+}
+
+impl Follow<'_> {
     /// Runs until every item has ended, or until told to stop.
     ///
     /// # Errors
@@ -108,143 +94,286 @@ impl<'s> Follow<'s> {
         let mut signals = Signals::new()?;
         let mut clock = interval(DRAW);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Vec::with_capacity(NEWS);
         while !(self.source.is_over() && self.open.is_empty()) {
-            let room = OPEN_MAX.saturating_sub(self.open.len()).min(CHUNK);
+            let room = self.room();
+            let wants = room > 0 && !self.source.is_over();
+            let may_start = Instant::now() >= self.next_start;
             tokio::select! {
-                chunk = self.source.next(room), if room > 0 && !self.source.is_over() => {
-                    self.take(chunk).await?;
+                chunk = self.source.next(room), if wants && may_start => self.take(chunk).await?,
+                _ = self.news.1.recv_many(&mut heard, NEWS) => {
+                    for (id, life) in heard.drain(..) {
+                        self.hear(id, life).await?;
+                    }
                 }
-                Some(end) = self.open.join_next() => self.end(end?).await?,
-                _ = clock.tick() => self.draw().await,
-                code = signals.next() => return self.interrupted(code).await,
+                () = sleep_until(self.next_start), if wants && !may_start => {}
+                _ = clock.tick() => self.tick().await?,
+                code = signals.next() => self.interrupt(code).await?,
             }
         }
+        self.finish().await
+    }
+
+    /// How many items may be taken now.
+    fn room(&self) -> usize {
+        let room = match self.outlet.has_room() {
+            true => self.wishes.window.room(self.open.len()),
+            false => 0,
+        };
+        match self.wishes.delay.is_zero() {
+            true => room,
+            false => room.min(1),
+        }
+    }
+
+    async fn take(&mut self, chunk: Vec<Result<Item, String>>) -> anyhow::Result<()> {
+        let mut items = Vec::with_capacity(chunk.len());
+        for item in chunk {
+            let deed = |item: Item| match self.intake.work.of(&item) {
+                Ok(deed) => Ok((item, deed)),
+                Err(why) => Err(format!("{}: {why}", self.origin.place(&item))),
+            };
+            match item.and_then(deed) {
+                Ok(both) => items.push(both),
+                Err(why) => {
+                    let hint = "what was read before goes on; mend it, and run again with --resume";
+                    self.stop_with(Exit::with(Code::Failed, format!("{why}\n      {hint}")));
+                }
+            }
+        }
+        self.next_start = Instant::now() + self.wishes.delay;
+        let shown: Vec<String> = match self.outlet.joblog {
+            Some(_) => items.iter().map(|(_, deed)| deed.to_string()).collect(),
+            None => vec![String::new(); items.len()],
+        };
+        let (items, deeds): (Vec<Item>, Vec<_>) = items.into_iter().unzip();
+        let jobs = items.iter().zip(deeds).collect();
+        let taken = self.intake.submit(&self.producer, jobs).await?;
+        self.tally.taken += items.len();
+        for ((item, shown), taken) in items.into_iter().zip(shown).zip(taken) {
+            self.took(item, shown, taken).await?;
+        }
+        if self.source.is_over() && self.source.total.is_none() {
+            self.source.total = Some(self.tally.taken);
+            self.display.expect(self.tally.taken)?;
+        }
+        Ok(())
+    }
+
+    async fn took(&mut self, item: Item, deed: String, taken: Taken) -> anyhow::Result<()> {
+        match taken {
+            Taken::Open(job) => {
+                let open = Open::new(item.number, item.text, deed, job.was_running);
+                match self.running {
+                    Some(_) => self.open.insert(job.id, open),
+                    None => self.open.watch(job.id, open, &self.producer, &self.news.0),
+                }
+                return Ok(());
+            }
+            Taken::DoneBefore => self.tally.done_before += 1,
+            Taken::Refused(error) => {
+                self.tally.refuse(&item.text, &error);
+                self.judge().await?;
+            }
+        }
+        self.outlet.skip(&self.producer, item.number).await
+    }
+
+    /// Something happened to a job.
+    async fn hear(&mut self, id: JobId, life: Life) -> anyhow::Result<()> {
+        let Some(open) = self.open.get_mut(&id) else {
+            return Ok(());
+        };
+        open.hear(&life);
+        if !open.state.is_terminal() {
+            return Ok(());
+        }
+        let is_no_fault =
+            open.state == StateKind::Cancelled || life.state.reason() == Some(Reason::Crashed);
+        if open.was_running && is_no_fault && self.stop.how.is_none() {
+            // Its worker was a process that is gone: that is no fault of the item.
+            open.was_running = false;
+            open.state = StateKind::Queued;
+            self.producer.retry(&id).await?;
+            return Ok(());
+        }
+        let Some(open) = self.open.remove(&id) else {
+            return Ok(());
+        };
+        self.end(id, open, life).await
+    }
+
+    async fn end(&mut self, id: JobId, open: Open, life: Life) -> anyhow::Result<()> {
+        if open.is_stopped && open.state == StateKind::Cancelled {
+            self.tally.left += 1;
+            return Ok(());
+        }
+        let whole = self.outlet.wants_records(self.running.is_none());
+        let ended = Ended::gather(&self.producer, &id, life, whole).await?;
+        self.tally.add(&ended, &open.item);
+        let workers = &self.workers.known;
+        let put = self.outlet.put(&self.producer, id, &open, &ended, workers);
+        if let Err(error) = put.await {
+            self.stop_with(error);
+        }
+        let nobody_can = [Reason::Rejected, Reason::UnknownTask];
+        if ended
+            .life
+            .state
+            .reason()
+            .is_some_and(|why| nobody_can.contains(&why))
+        {
+            // What holds for this one holds for all that follow.
+            self.wind_down(How::Soon).await;
+        }
+        self.judge().await
+    }
+
+    async fn judge(&mut self) -> anyhow::Result<()> {
+        let (failed, ended) = (self.tally.unsuccessful(), self.tally.ended());
+        let halt = self.wishes.halt.judge(failed, ended, self.source.total);
+        if let Some(how) = halt
+            && self.stop.how < Some(how)
+        {
+            talk(&format!("haul: {failed} failed; giving up as --halt says"));
+            self.wind_down(how).await;
+        }
+        Ok(())
+    }
+
+    fn stop_with(&mut self, error: anyhow::Error) {
+        self.source.close();
+        self.stop.error.get_or_insert(error);
+    }
+
+    /// Starts nothing new: what waits is called back, and `Now` what runs is stopped.
+    async fn wind_down(&mut self, how: How) {
+        self.stop.how = self.stop.how.max(Some(how));
+        self.source.close();
+        if let Some(running) = &self.running {
+            running.quiet();
+        }
+        let producer = &self.producer;
+        let ids = self.open.ids();
+        let calls = stream::iter(ids).map(|id| async move {
+            // What cannot be called back now ends by itself.
+            let waited = match producer.withdraw(&id).await {
+                Ok(false) if how == How::Now => producer.cancel(&id).await.is_err(),
+                waited => waited.unwrap_or(false),
+            };
+            (id, waited)
+        });
+        let called: Vec<(JobId, bool)> = calls.buffer_unordered(AT_ONCE).collect().await;
+        for (id, waited) in called {
+            if waited {
+                self.open.remove(&id);
+                self.tally.left += 1;
+            } else if let Some(open) = self.open.get_mut(&id) {
+                open.is_stopped |= how == How::Now;
+            }
+        }
+    }
+
+    /// The first signal lets what runs finish, the second stops it, the third ends at once.
+    async fn interrupt(&mut self, code: Code) -> anyhow::Result<()> {
+        self.stop.signal = Some(code);
+        match self.stop.how {
+            None => {
+                self.session.say(
+                    "haul: interrupted: nothing new starts, what runs may finish; once more stops \
+                     that too",
+                );
+                self.wind_down(How::Soon).await;
+            }
+            Some(How::Soon) => {
+                self.session.say("haul: stopping what runs");
+                self.wind_down(How::Now).await;
+            }
+            Some(How::Now) => return Err(Exit::with(code, "left what runs to itself")),
+        }
+        Ok(())
+    }
+
+    async fn tick(&mut self) -> anyhow::Result<()> {
+        if self.running.is_some() {
+            // What happens to a job outside of this worker is not told.
+            for id in self.open.quiet() {
+                if let Ok(Some(record)) = self.producer.find(&id).await {
+                    self.hear(id, record.life).await?;
+                }
+            }
+        } else {
+            self.look_for_workers().await;
+        }
+        let (tally, total) = (&self.tally, self.source.total);
+        self.display
+            .draw(tally, total, &self.open, &self.producer)
+            .await;
+        Ok(())
+    }
+
+    /// Jobs that nobody takes are no news: says so.
+    async fn look_for_workers(&mut self) {
+        let now = Instant::now();
+        if now < self.workers.looked + LOOK {
+            return;
+        }
+        self.workers.looked = now;
+        let Ok(known) = self.producer.workers().await else {
+            return;
+        };
+        let queue = &self.intake.identity.queue;
+        let known: Vec<_> = known
+            .into_iter()
+            .filter(|it| it.queues.contains_key(queue))
+            .collect();
+        let is_new = self.workers.known.is_empty() && !known.is_empty();
+        if known.is_empty() && now >= self.workers.complained + COMPLAIN {
+            self.workers.complained = now;
+            talk(&format!(
+                "haul: still no worker serves queue `{queue}`; the jobs wait"
+            ));
+        }
+        if is_new {
+            self.session
+                .say(format!("haul: a worker serves queue `{queue}` now"));
+        }
+        if let Window::About(_) = self.wishes.window {
+            let slots = known.iter().filter_map(|it| it.queues.get(queue));
+            self.wishes.window = Window::ahead_of(slots.map(|slots| *slots as usize).sum());
+        }
+        // Who is gone may have done some of it: the log names its host.
+        self.workers
+            .known
+            .retain(|old| known.iter().all(|new| new.id != old.id));
+        self.workers.known.extend(known);
+    }
+
+    async fn finish(mut self) -> anyhow::Result<()> {
+        self.outlet.flush(&self.producer).await?;
         self.display.finish();
-        self.stop()?.await??;
+        if let Some(running) = self.running.take() {
+            running.drain();
+            running.finished().await?;
+        }
         self.tally.tell(self.session, &self.intake.identity.batch);
-        match self.broken {
+        if self.stop.how.is_some() {
+            let left = match self.tally.left {
+                0 => "stopped".to_owned(),
+                left => format!("{left} submitted items are left"),
+            };
+            talk(&format!(
+                "haul: {left}; go on with the same command and --resume"
+            ));
+        }
+        if let Some(code) = self.stop.signal {
+            return Err(Exit::silent(code));
+        }
+        match self.stop.error {
             Some(error) => Err(error),
             None if self.tally.unsuccessful() > 0 => Err(Exit::silent(Code::Unsuccessful)),
             None => Ok(()),
         }
-    }
-
-    async fn take(&mut self, chunk: Vec<std::io::Result<String>>) -> anyhow::Result<()> {
-        let mut items = Vec::with_capacity(chunk.len());
-        for item in chunk {
-            match item {
-                Ok(item) => items.push(item),
-                Err(error) => self.broken = Some(anyhow::anyhow!("cannot read the items: {error}")),
-            }
-        }
-        self.taken += items.len();
-        for taken in self.intake.submit(&self.producer, items).await? {
-            match taken {
-                Taken::Open {
-                    id,
-                    item,
-                    was_running,
-                } => {
-                    self.follow(Open {
-                        id,
-                        item,
-                        was_running,
-                    });
-                }
-                Taken::DoneBefore => self.tally.done_before += 1,
-                Taken::Refused { item, error } => self.tally.refuse(&item, &error),
-            }
-        }
-        if self.source.is_over() && self.source.total.is_none() {
-            self.source.total = Some(self.taken);
-            self.display.expect(self.taken)?;
-        }
-        Ok(())
-    }
-
-    fn follow(&mut self, open: Open) {
-        let producer = self.producer.clone();
-        self.open.spawn(async move {
-            let end = producer.wait(&open.id, Duration::MAX).await;
-            (open, end)
-        });
-    }
-
-    async fn end(&mut self, (open, end): End) -> anyhow::Result<()> {
-        let record = end?;
-        // Its worker was a process that is gone: that is no fault of the item.
-        if open.was_running && record.life.state.reason() == Some(Reason::Crashed) {
-            self.producer.retry(&open.id).await?;
-            self.follow(Open {
-                was_running: false,
-                ..open
-            });
-            return Ok(());
-        }
-        self.tally.add(&record, &open.item);
-        if !self.is_stdout_gone {
-            // Nobody reads any more, but the work is still wanted.
-            self.is_stdout_gone = ended::show(&record, &open.item, self.session.json).is_err();
-        }
-        Ok(())
-    }
-
-    async fn draw(&mut self) {
-        if !self.display.is_shown() {
-            return;
-        }
-        if let Ok(counts) = self.producer.counts().await {
-            let queue = &self.intake.identity.queue;
-            self.display
-                .count(counts.iter().find(|counts| counts.queue == *queue));
-        }
-        self.display.draw(&self.tally, self.source.total);
-    }
-
-    /// Tells the worker to stop; what is returned ends with it.
-    fn stop(&mut self) -> anyhow::Result<JoinHandle<Result<(), RunError>>> {
-        let running = self.running.take();
-        let running = running.ok_or_else(|| anyhow::anyhow!("the worker was stopped before"))?;
-        running.drain();
-        Ok(tokio::spawn(running.finished()))
-    }
-
-    /// The worker has heard the signal too, and drains; a second one makes it abort.
-    async fn interrupted(mut self, code: Code) -> anyhow::Result<()> {
-        self.source.close();
-        self.session.say(
-            "haul: interrupted: nothing new starts, what runs may finish; once more stops that too",
-        );
-        let mut stopped = pin!(self.stop()?);
-        let mut clock = interval(DRAW);
-        loop {
-            tokio::select! {
-                result = &mut stopped => break result??,
-                Some(end) = self.open.join_next() => self.end(end?).await?,
-                _ = clock.tick() => self.draw().await,
-            }
-        }
-        self.display.finish();
-        let left = self.sweep().await?;
-        self.tally.tell(self.session, &self.intake.identity.batch);
-        let left = if left > 0 {
-            format!("{left} submitted items are left")
-        } else {
-            "interrupted".to_owned()
-        };
-        talk(&format!(
-            "haul: {left}; go on with the same command and --resume"
-        ));
-        Err(Exit::silent(code))
-    }
-
-    /// Shows what ended last; says how many jobs have not. The worker is gone: what has not ended
-    /// by now will not.
-    async fn sweep(&mut self) -> anyhow::Result<usize> {
-        while let Ok(Some(end)) = tokio::time::timeout(SETTLED, self.open.join_next()).await {
-            self.end(end?).await?;
-        }
-        Ok(self.open.len())
     }
 }
 

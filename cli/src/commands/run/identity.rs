@@ -1,12 +1,11 @@
 //! What a run and its jobs are called, so that a later run can find them.
 //!
 //! A run is `run-<command>-<time>`: a hash of command and directory, and the millisecond it was
-//! started in. That is its batch, and the queue that it alone consumes from. All its jobs have the
-//! tag `run:<command>`, so that `--resume` finds the newest run of the same command by its newest
-//! job, and needs no state of its own. A job's id is a hash of run, item, and how often the same
-//! item came before: the same item of the same run is the same job.
-
-use std::collections::HashMap;
+//! started in. That is its batch, and, where it works its jobs off itself, the queue that it alone
+//! consumes from. All its jobs have the tag `run:<command>`, so that `--resume` finds the newest run
+//! of the same command by its newest job, and needs no state of its own. A job's id is a hash of
+//! run, item, size and time of change of a file of `--files`, and how often the same item came
+//! before: the same item of the same run is the same job, and a changed one is another.
 
 use haul_common::job::NameError;
 use haul_producer::{
@@ -14,16 +13,18 @@ use haul_producer::{
 };
 use sha2::{Digest, Sha256};
 
+use super::{seen::Seen, source::Item};
+
 /// What a run and its jobs are called.
 #[derive(Debug)]
 pub(super) struct Identity {
     /// The run.
     pub(super) batch: BatchId,
-    /// Where its jobs go, and no others.
+    /// Where its jobs go.
     pub(super) queue: QueueName,
     /// All runs of the same command.
     pub(super) tag: Tag,
-    seen: HashMap<u128, u32>,
+    seen: Seen,
 }
 
 const PREFIX: &str = "run-";
@@ -40,11 +41,11 @@ impl Identity {
     /// When the store cannot be asked.
     pub(super) async fn settle(
         producer: &Producer,
-        command: &[String],
-        cwd: &str,
+        words: &[&str],
+        queue: Option<QueueName>,
         resume: bool,
     ) -> anyhow::Result<(Self, bool)> {
-        let words = command.iter().map(String::as_str).chain([cwd]);
+        let words = words.iter().copied();
         let hash = format!("{:032x}", digest(words))[..8].to_owned();
         let tag: Tag = format!("run:{hash}").parse()?;
         let last = if resume {
@@ -55,15 +56,15 @@ impl Identity {
         let is_resumed = last.is_some();
         let name =
             last.unwrap_or_else(|| format!("{PREFIX}{hash}-{}", Timestamp::now().as_millis()));
-        Ok((Self::named(&name, tag)?, is_resumed))
+        Ok((Self::named(&name, queue, tag)?, is_resumed))
     }
 
-    fn named(name: &str, tag: Tag) -> Result<Self, NameError> {
+    fn named(name: &str, queue: Option<QueueName>, tag: Tag) -> Result<Self, NameError> {
         Ok(Self {
             batch: name.parse()?,
-            queue: name.parse()?,
+            queue: queue.map_or_else(|| name.parse(), Ok)?,
             tag,
-            seen: HashMap::new(),
+            seen: Seen::new(),
         })
     }
 
@@ -71,10 +72,16 @@ impl Identity {
     ///
     /// # Errors
     /// Never: a hash is an id.
-    pub(super) fn job(&mut self, item: &str) -> Result<JobId, NameError> {
-        let seen = self.seen.entry(digest([item])).or_default();
-        *seen += 1;
-        format!("r-{:032x}", digest([&*self.batch, item, &seen.to_string()])).parse()
+    pub(super) fn job(&mut self, item: &Item) -> Result<JobId, NameError> {
+        let print = item.print.as_deref().unwrap_or_default();
+        let mut nth = 1;
+        loop {
+            let id = digest([&*self.batch, &item.text, print, &nth.to_string()]);
+            if !self.seen.note(id) {
+                return format!("r-{id:032x}").parse();
+            }
+            nth += 1;
+        }
     }
 }
 
@@ -111,11 +118,15 @@ fn digest<'a>(words: impl IntoIterator<Item = &'a str>) -> u128 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::source::plain, *};
 
     fn ids(items: &[&str]) -> Vec<JobId> {
-        let mut run = Identity::named("run-0-1", "run:0".parse().unwrap()).unwrap();
-        items.iter().map(|item| run.job(item).unwrap()).collect()
+        let mut run = Identity::named("run-0-1", None, "run:0".parse().unwrap()).unwrap();
+        let item = |text: &&str| plain((*text).to_owned());
+        items
+            .iter()
+            .map(|text| run.job(&item(text)).unwrap())
+            .collect()
     }
 
     #[test]

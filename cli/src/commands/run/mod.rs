@@ -1,113 +1,273 @@
 //! `haul run`: a command for each of many items, in the foreground, each item a job that survives
 //! this process.
 //!
-//! [`source`] reads items, [`identity`] names run and jobs, [`intake`] submits, [`follow`] is the
-//! loop around a worker in this process, [`display`] and [`summary`] tell a person.
+//! [`options`] is the command line. [`source`] and [`rows`] read items, [`template`] and [`work`]
+//! say what is done for each, [`identity`] names run and jobs, [`intake`] submits. [`follow`] is the
+//! loop: around a worker in this process, or beside workers elsewhere; [`open`] are the jobs that it
+//! waits for. What they left behind ([`ended`]) goes through [`outlet`] to the screen, [`results`]
+//! and [`joblog`]; [`display`] and [`summary`] tell a person.
 
 mod display;
 mod ended;
 mod follow;
+mod halt;
 mod identity;
 mod intake;
+mod joblog;
+mod open;
+mod options;
+mod outlet;
+mod results;
+mod rows;
+mod seen;
 mod source;
 mod summary;
+mod template;
+mod window;
+mod work;
 
-use std::{num::NonZeroU32, time::Duration};
+use haul_producer::{Producer, QueueName};
+use haul_worker::{Running, Shell, Worker};
+use serde::Serialize;
+use tokio::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 
-use clap::Args;
-use haul_common::time::parse_duration;
-
-use self::{follow::Follow, identity::Identity, intake::Intake, source::Source};
+use self::{
+    display::Display,
+    follow::{Follow, Stop, Wishes, Workers},
+    identity::Identity,
+    intake::Intake,
+    joblog::JobLog,
+    open::{News, OpenJobs},
+    outlet::{Order, Outlet},
+    results::Results,
+    source::{Origin, Source},
+    summary::Tally,
+    window::Window,
+    work::{Deed, Work},
+};
 use super::worker::cores;
-use crate::{exit::Exit, session::Session};
+use crate::{exit::Exit, output, session::Session};
 
 pub(crate) use identity::is_run_queue;
+pub(crate) use options::RunArgs;
 
-/// What to run, for what.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Items are the lines of stdin (empty ones are left out), the files of --files, or what stands
-behind `:::`. Each takes the place of {} in the command, or goes to its end where there is no {}.
-No shell is involved; for one, run: sh -c 'COMMAND \"$1\"' sh
-
-What a command prints is shown when it has ended, never mixed with another's; of a flood, the last
-64 KiB. Every item is a job of its own in haul.db (or --broker sqlite:PATH). Ctrl-C lets what runs
-finish, a second one stops it; either way, and also after a crash, the same command with --resume
-does what is left and repeats nothing that succeeded.
-
-Ends with 3 if an item failed in all its attempts.
-
-Examples:
-  haul run -j4 -- sha256sum {} ::: a.txt b.txt c.txt
-  haul run --files 'in/*.png' -- convert {} -resize 50% {}.small.png
-  find . -name '*.log' | haul run --retries 2 --timeout 1m -- gzip")]
-pub(crate) struct RunArgs {
-    /// Run this many at once [default: one for each core]
-    #[arg(short, long, value_name = "N")]
-    jobs: Option<NonZeroU32>,
-    /// Try an item that failed again, up to this often, after 1s, 2s, 4s … up to 1m
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    retries: u32,
-    /// How long one attempt may take, such as 30s or 5m [default: as long as it likes]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    timeout: Option<Duration>,
-    /// Go on with the last run of this command in this directory
-    #[arg(long)]
-    resume: bool,
-    /// Take the files that match as items, sorted, such as 'in/*.png'
-    #[arg(long, value_name = "GLOB")]
-    files: Option<String>,
-    /// The command and its arguments; `::: ITEM …` ends it
-    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
-    command: Vec<String>,
-}
+/// What runs may finish, however long it takes; a second signal stops it.
+const GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Runs the command for each item.
 ///
 /// # Errors
-/// When the command line is wrong, an item failed for good, or it was interrupted.
-pub(crate) async fn run(session: &Session, args: RunArgs) -> anyhow::Result<()> {
-    let (command, items) = split(args.command)?;
-    if !session.settings.is_embedded() {
-        return Err(Exit::usage(
-            "haul run works its jobs off in this process, on a SQLite file; a fleet's haul run \
-             comes later\n      use --broker sqlite:haul.db, or submit to the fleet with: haul \
-             job push shell.run",
-        ));
+/// When the command line or an item is wrong, an item failed for good, or it was interrupted.
+pub(crate) async fn run(session: &Session, mut args: RunArgs) -> anyhow::Result<()> {
+    let (words, items) = options::split(std::mem::take(&mut args.command))?;
+    let origin = args.origin(items)?;
+    let work = Work::new(&words, args.task.clone(), &origin)?;
+    let total = match origin.is_lasting() {
+        true => Some(work.check(&origin).map_err(Exit::usage)?),
+        false => None,
+    };
+    if args.dry_run {
+        return dry_run(session, &origin, &work);
     }
-    let source = Source::open(items, args.files.as_deref())?;
-    let cwd = std::env::current_dir()?;
-    let cwd = cwd
-        .to_str()
-        .ok_or_else(|| Exit::usage("this directory's name is not UTF-8"))?;
-    let slots = args.jobs.map_or_else(cores, |jobs| jobs.get() as usize);
+    let source = Source::open(&origin, total)?;
+    // Whoever is asked for another queue's workers does not work here.
+    let works_here = session.settings.is_embedded() && args.queue.is_none();
+    let cwd = directory(&args, works_here)?;
+    let queue = match (works_here, &args.queue) {
+        (true, _) => None,
+        (false, Some(queue)) => Some(queue.clone()),
+        (false, None) => Some(QueueName::default_queue()),
+    };
     let producer = session.connect().await?;
-    let (identity, is_resumed) = Identity::settle(&producer, &command, cwd, args.resume).await?;
+    let (identity, is_resumed) =
+        Identity::settle(&producer, &names(&words, &args, &cwd), queue, args.resume).await?;
     if args.resume && !is_resumed {
         session.say("haul: no earlier run of this command in this directory; starting one");
     }
     let intake = Intake {
         identity,
-        command,
-        cwd: cwd.into(),
+        work,
+        cwd: cwd.1.then(|| cwd.0.into()),
         attempts: args.retries.saturating_add(1),
         timeout: args.timeout,
+        lane: args.priority,
         is_resumed,
     };
-    Follow::start(session, producer, intake, source, slots)
-        .await?
-        .run()
-        .await
+    if is_resumed {
+        intake.call_back(&producer).await?;
+    }
+    start(session, &args, producer, intake, (origin, source)).await
 }
 
-/// Divides at `:::`.
-fn split(mut words: Vec<String>) -> anyhow::Result<(Vec<String>, Option<Vec<String>>)> {
-    let Some(at) = words.iter().position(|word| word == ":::") else {
-        return Ok((words, None));
+/// Where commands run, and whether jobs say so: another machine may not have this directory.
+fn directory(args: &RunArgs, works_here: bool) -> anyhow::Result<(String, bool)> {
+    let chosen = args.cwd.as_ref();
+    let path = match chosen {
+        Some(path) => std::path::absolute(path)?,
+        None => std::env::current_dir()?,
     };
-    let items = words.split_off(at).into_iter().skip(1).collect();
-    if words.is_empty() {
-        return Err(Exit::usage("no command stands before `:::`"));
+    if chosen.is_some() && works_here && !path.is_dir() {
+        let path = path.display();
+        return Err(Exit::usage(format!("--cwd {path} is not a directory")));
     }
-    Ok((words, Some(items)))
+    let text = path.to_str();
+    let text = text.ok_or_else(|| Exit::usage(format!("{path:?} is not UTF-8")))?;
+    Ok((text.to_owned(), works_here || chosen.is_some()))
+}
+
+/// What makes it the same command.
+fn names<'n>(words: &'n [String], args: &'n RunArgs, cwd: &'n (String, bool)) -> Vec<&'n str> {
+    let words = words.iter().map(String::as_str);
+    let task = args.task.iter().flat_map(|task| ["--task", &**task]);
+    task.chain(words).chain([cwd.0.as_str()]).collect()
+}
+
+/// An item, and what would be done for it, as JSON.
+#[derive(Debug, Serialize)]
+struct DryView<'a> {
+    item: &'a str,
+    command: String,
+}
+
+fn dry_run(session: &Session, origin: &Origin, work: &Work) -> anyhow::Result<()> {
+    origin.prompt();
+    for item in origin.items().map_err(Exit::usage)? {
+        let item = item.map_err(Exit::usage)?;
+        let wrong = |why| Exit::usage(format!("{}: {why}", origin.place(&item)));
+        let deed: Deed = work.of(&item).map_err(wrong)?;
+        if session.json {
+            output::json(&DryView {
+                item: &item.text,
+                command: deed.to_string(),
+            })?;
+        } else {
+            output::line(deed)?;
+        }
+    }
+    Ok(())
+}
+
+async fn start(
+    session: &Session,
+    args: &RunArgs,
+    producer: Producer,
+    intake: Intake,
+    (origin, source): (Origin, Source),
+) -> anyhow::Result<()> {
+    let news = mpsc::unbounded_channel();
+    let works_here = is_run_queue(&intake.identity.queue);
+    let (workers, slots, running) = if works_here {
+        let slots = args.jobs.map_or_else(cores, |jobs| jobs.get() as usize);
+        let running = worker(&producer, &intake, slots, news.0.clone()).await?;
+        (Vec::new(), slots, Some(running))
+    } else {
+        let workers = serving(&producer, &intake.identity.queue).await?;
+        let slots = workers
+            .iter()
+            .filter_map(|it| it.queues.get(&intake.identity.queue));
+        let slots = slots.map(|slots| *slots as usize).sum();
+        complain(session, &intake, slots);
+        (workers, slots, None)
+    };
+    let now = Instant::now();
+    let follow = Follow {
+        display: Display::new(session.shows_progress(), source.total, args.verbose)?,
+        session,
+        wishes: Wishes {
+            window: window(args, slots, works_here),
+            delay: args.delay.unwrap_or_default(),
+            halt: args.halt,
+        },
+        outlet: outlet(session, args, intake.is_resumed)?,
+        producer,
+        intake,
+        origin,
+        source,
+        running,
+        news,
+        workers: Workers {
+            known: workers,
+            looked: now,
+            complained: now,
+        },
+        open: OpenJobs::default(),
+        tally: Tally::new(),
+        stop: Stop::default(),
+        next_start: now,
+    };
+    follow.run().await
+}
+
+/// With a --delay, none may wait: it would start at a time of its own. Elsewhere, -j is how many
+/// there are.
+fn window(args: &RunArgs, slots: usize, works_here: bool) -> Window {
+    match (works_here, args.jobs) {
+        (false, Some(jobs)) => Window::Exactly(jobs.get() as usize),
+        _ if args.delay.is_some() => Window::Exactly(slots.max(1)),
+        _ => Window::ahead_of(slots),
+    }
+}
+
+fn outlet(session: &Session, args: &RunArgs, is_resumed: bool) -> anyhow::Result<Outlet> {
+    let joblog = |path| JobLog::open(path, is_resumed);
+    Ok(Outlet {
+        json: session.json,
+        tag: args.tag,
+        results: args.results.clone().map(Results::new).transpose()?,
+        joblog: args.joblog.clone().map(joblog).transpose()?,
+        order: args.keep_order.then(Order::new),
+        is_stdout_gone: false,
+    })
+}
+
+async fn worker(
+    producer: &Producer,
+    intake: &Intake,
+    slots: usize,
+    news: mpsc::UnboundedSender<News>,
+) -> anyhow::Result<Running> {
+    let worker = Worker::new(producer.backend().clone())?.builtins(Shell::Allowed);
+    let task = intake.work.task();
+    if !worker.knows(task) {
+        return Err(Exit::usage(format!(
+            "this process cannot do `{task}`; name the queue whose workers do, with --queue NAME"
+        )));
+    }
+    let running = worker
+        .queue(&*intake.identity.queue, u32::try_from(slots)?)
+        .grace(GRACE)
+        .observe(news)
+        .start()
+        .await?;
+    Ok(running)
+}
+
+async fn serving(
+    producer: &Producer,
+    queue: &QueueName,
+) -> anyhow::Result<Vec<haul_producer::WorkerInfo>> {
+    let mut workers = producer.workers().await?;
+    workers.retain(|worker| worker.queues.contains_key(queue));
+    Ok(workers)
+}
+
+/// Says who does the work, or that nobody does.
+fn complain(session: &Session, intake: &Intake, slots: usize) {
+    let queue = &intake.identity.queue;
+    if slots > 0 {
+        return session.say(format!(
+            "haul: {slots} slots of queue `{queue}` are at work on it"
+        ));
+    }
+    let shell = match intake.work {
+        Work::Task(..) => "",
+        _ => " --allow-shell",
+    };
+    crate::screen::talk(&format!(
+        "haul: no worker serves queue `{queue}`: the jobs wait for one; start it where the same \
+         broker and store are set\n      haul worker --queue {queue}{shell}"
+    ));
 }

@@ -2,14 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use haul_common::job::{Record, StateKind};
+use haul_common::job::StateKind;
 use haul_producer::BatchId;
 
-use crate::{
-    commands::job::{age, state_words},
-    output::first_line,
-    session::Session,
-};
+use super::ended::Ended;
+use crate::{commands::job::age, output::first_line, session::Session};
 
 /// Failed items that are named; the rest is counted.
 const NAMED: usize = 10;
@@ -18,9 +15,13 @@ const NAMED: usize = 10;
 #[derive(Debug)]
 pub(super) struct Tally {
     began: Instant,
+    /// Items that were read.
+    pub(super) taken: usize,
+    /// Submitted, and called back or stopped by this run.
+    pub(super) left: usize,
     /// Succeeded in an earlier run.
     pub(super) done_before: usize,
-    succeeded: usize,
+    pub(super) succeeded: usize,
     retried: usize,
     dead: usize,
     cancelled: usize,
@@ -33,6 +34,8 @@ impl Tally {
     pub(super) fn new() -> Self {
         Self {
             began: Instant::now(),
+            taken: 0,
+            left: 0,
             done_before: 0,
             succeeded: 0,
             retried: 0,
@@ -44,21 +47,21 @@ impl Tally {
     }
 
     /// A job has ended.
-    pub(super) fn add(&mut self, record: &Record, item: &str) {
-        self.retried += usize::from(record.life.attempt > 1);
-        match record.life.state.kind() {
+    pub(super) fn add(&mut self, ended: &Ended, item: &str) {
+        let life = &ended.life;
+        self.retried += usize::from(life.attempt > 1);
+        match life.state.kind() {
             StateKind::Succeeded => self.succeeded += 1,
             StateKind::Cancelled => {
                 self.cancelled += 1;
                 self.name(item, "cancelled".to_owned());
             }
-            _ => {
+            state => {
                 self.dead += 1;
-                let error = record.life.error.as_deref().unwrap_or_default();
-                self.name(
-                    item,
-                    format!("{}: {}", state_words(record), first_line(error, 200)),
-                );
+                let error = first_line(life.error.as_deref().unwrap_or_default(), 200);
+                let reason = life.state.reason();
+                let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+                self.name(item, format!("{state}{reason}: {error}"));
             }
         }
     }

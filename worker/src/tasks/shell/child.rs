@@ -170,11 +170,15 @@ impl Child {
     pub(super) fn output(&self) -> Result<ShellOutput, Failure> {
         Ok(ShellOutput {
             exit_code: 0,
-            stdout: self.stdout.text(),
+            stdout: self.stdout(),
             stderr: self.stderr(),
             result: self.said.result()?,
             script_version: None,
         })
+    }
+
+    pub(super) fn stdout(&self) -> String {
+        self.stdout.text()
     }
 
     pub(super) fn stderr(&self) -> String {

@@ -9,6 +9,7 @@
 mod checkpoint;
 mod child;
 mod exit;
+mod failed;
 mod ground;
 mod limits;
 mod programs;
@@ -31,6 +32,7 @@ use self::{
 };
 pub use self::{
     exit::Exit,
+    failed::{FailedOutput, OUTPUT_STEP},
     limits::Limits,
     rules::{RulesError, ShellRules},
     script::ScriptRun,
@@ -68,6 +70,9 @@ pub struct ShellRun {
     /// What it may use up; the worker's own limits hold too.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
+    /// Keep what a failed attempt printed, too: as step [`OUTPUT_STEP`], a [`FailedOutput`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_output: bool,
 }
 
 impl Task for ShellRun {
@@ -185,7 +190,7 @@ pub(super) async fn run(ctx: Context<Runner>, args: ShellRun) -> Result<ShellOut
         limits: args.limits.and(rules.limits),
     };
     let entry = ctx.state().enter().await?;
-    attempt(&ctx, launch, entry).await
+    attempt(&ctx, launch, entry, args.keep_output).await
 }
 
 /// From start to end, with the checkpoint before, meanwhile and after.
@@ -193,11 +198,12 @@ async fn attempt(
     ctx: &Context<Runner>,
     launch: Launch,
     entry: Entry,
+    keep_output: bool,
 ) -> Result<ShellOutput, Failure> {
     let user = ctx.state().rules.user.as_ref();
     let mut checkpoint = Checkpoint::restore(ctx, entry.checkpoint(), user).await?;
     let mut child = Child::start(ctx, launch, entry)?;
-    match follow(ctx, &mut child, &mut checkpoint).await {
+    match follow(ctx, &mut child, &mut checkpoint, keep_output).await {
         Ok(output) => Ok(output),
         Err(failure) => Err(checkpoint.settle(ctx, failure).await),
     }
@@ -207,12 +213,17 @@ async fn follow(
     ctx: &Context<Runner>,
     child: &mut Child,
     checkpoint: &mut Checkpoint,
+    keep_output: bool,
 ) -> Result<ShellOutput, Failure> {
     let flooded = child.flooded();
     loop {
         tokio::select! {
             status = child.ended() => {
-                child.finish(status?).await.verdict(&child.stderr())?;
+                let exit = child.finish(status?).await;
+                if keep_output {
+                    failed::keep(ctx, child, exit).await;
+                }
+                exit.verdict(&child.stderr())?;
                 return child.output();
             }
             cause = ctx.stopped() => {

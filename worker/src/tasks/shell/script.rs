@@ -75,7 +75,7 @@ pub(in crate::tasks) async fn run(
         stdin: job.stdin,
         limits: job.limits.and(ctx.state().rules.limits),
     };
-    let mut output = attempt(&ctx, launch, entry).await?;
+    let mut output = attempt(&ctx, launch, entry, false).await?;
     output.script_version = Some(script.version);
     Ok(output)
 }

@@ -1,10 +1,13 @@
 //! Runs a program for each job: a worker that comes for a few jobs, with one handler for all tasks.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
-use haul_common::job::{Failure, JobId, Json, StateKind, TaskName, json};
+use haul_common::{
+    job::{Failure, JobId, Json, StateKind, json},
+    life::Life,
+};
 use haul_worker::{
-    AttemptEnd, Worker,
+    Worker,
     tasks::shell::{self, Runner, ShellOutput, ShellRules},
 };
 use serde::Serialize;
@@ -21,14 +24,13 @@ use crate::{
 #[derive(Debug, Serialize)]
 struct PulledView {
     id: JobId,
-    task: TaskName,
     attempt: u32,
     /// Null when the attempt did not count.
     state: Option<StateKind>,
 }
 
 pub(super) async fn run(session: &Session, args: PullArgs) -> anyhow::Result<()> {
-    let (to, mut ends) = mpsc::unbounded_channel();
+    let (to, mut news) = mpsc::unbounded_channel();
     let at_most = args.max.unwrap_or(NonZeroU32::MIN);
     let slots = if args.follow {
         args.jobs
@@ -45,7 +47,7 @@ pub(super) async fn run(session: &Session, args: PullArgs) -> anyhow::Result<()>
             let command = command.clone();
             async move { result(shell::program(ctx, command, &args).await?) }
         })
-        .report_to(to);
+        .observe(to);
     if !args.follow {
         worker = worker
             .at_most(at_most)
@@ -55,9 +57,10 @@ pub(super) async fn run(session: &Session, args: PullArgs) -> anyhow::Result<()>
     running.stop_on_signals();
     let watch = async {
         let mut tally = Tally::default();
-        while let Some(end) = ends.recv().await {
-            tally.count(session, end)?;
+        while let Some((job, life)) = news.recv().await {
+            tally.count(session, job, &life)?;
         }
+        tally.rest(session)?;
         Ok::<_, anyhow::Error>(tally)
     };
     let (finished, tally) = tokio::join!(running.finished(), watch);
@@ -92,27 +95,48 @@ fn printed(stdout: &str) -> Result<Json, Failure> {
 struct Tally {
     taken: usize,
     unsuccessful: usize,
+    /// Those that run, and in which attempt.
+    running: HashMap<JobId, u32>,
 }
 
 impl Tally {
-    fn count(&mut self, session: &Session, end: AttemptEnd) -> anyhow::Result<()> {
-        self.taken += 1;
-        self.unsuccessful += usize::from(end.state != Some(StateKind::Succeeded));
-        if session.json {
-            return output::json(&PulledView {
-                id: end.job,
-                task: end.task,
-                attempt: end.attempt,
-                state: end.state,
-            });
+    fn count(&mut self, session: &Session, id: JobId, life: &Life) -> anyhow::Result<()> {
+        let state = life.state.kind();
+        if state == StateKind::Running {
+            self.taken += 1;
+            self.running.insert(id, life.attempt);
+            return Ok(());
         }
-        let words = match end.state {
+        let attempt = self.running.remove(&id).unwrap_or(life.attempt);
+        self.tell(session, id, attempt, Some(state))
+    }
+
+    /// Those whose end is not recorded as one of this worker.
+    fn rest(&mut self, session: &Session) -> anyhow::Result<()> {
+        for (id, attempt) in std::mem::take(&mut self.running) {
+            self.tell(session, id, attempt, None)?;
+        }
+        Ok(())
+    }
+
+    fn tell(
+        &mut self,
+        session: &Session,
+        id: JobId,
+        attempt: u32,
+        state: Option<StateKind>,
+    ) -> anyhow::Result<()> {
+        self.unsuccessful += usize::from(state != Some(StateKind::Succeeded));
+        if session.json {
+            return output::json(&PulledView { id, attempt, state });
+        }
+        let words = match state {
             Some(StateKind::Retrying) => "failed, and is tried again",
             Some(StateKind::Queued) => "given back",
             Some(state) => state.as_str(),
             None => "its end did not count: the job had moved on",
         };
-        output::line(format!("{}  {words}", end.job))
+        output::line(format!("{id}  {words}"))
     }
 }
 
