@@ -132,6 +132,18 @@ macro_rules! stores {
                 only_what_ended_is_forgotten_and_only_in_time,
                 forgetting_goes_a_few_at_a_time,
             },
+            batches::{
+                counts_of_a_batch_follow_its_jobs,
+                what_is_not_done_is_not_counted,
+                a_batch_is_forgotten_with_its_last_job,
+                batches_are_listed_newest_first,
+                a_thousand_batches_of_one_job_are_counted,
+            },
+            edits::{
+                an_edit_is_kept_whole,
+                an_edited_job_is_claimed_by_its_new_arguments,
+                an_edit_from_elsewhere_changes_nothing,
+            },
         }
     )*};
 }

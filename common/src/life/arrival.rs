@@ -35,6 +35,8 @@ pub enum Arrival {
     Claim,
     /// Apply this step, then look again.
     Apply(Box<Step>),
+    /// Apply this step, and take over the message's arguments; then look again.
+    Edit(Box<Step>),
     /// The job has ended: publish what may be missing (a dead letter), then drop the message.
     Ended,
     /// Come again in a while: it is too early, or a live worker has the job.
@@ -47,7 +49,7 @@ pub enum Arrival {
 pub fn arrive(record: &Record, envelope: &Envelope, owner: Owner, now: Timestamp) -> Arrival {
     let life = &record.life;
     if record.spec.digest() != envelope.spec.digest() {
-        return Arrival::Conflict;
+        return other_arguments(record, envelope, now);
     }
     if life.state.kind().is_terminal() {
         return match life.redrive() {
@@ -76,6 +78,29 @@ pub fn arrive(record: &Record, envelope: &Envelope, owner: Owner, now: Timestamp
             _ => Arrival::Claim,
         },
     }
+}
+
+/// The arguments may be those from before an edit, or the store lost the edit; else it is another
+/// job.
+fn other_arguments(record: &Record, envelope: &Envelope, now: Timestamp) -> Arrival {
+    let Record { spec, life, .. } = record;
+    if envelope.spec.was(spec.digest())
+        && let Some(step) = life.catch_up(envelope.attempt, envelope.fence)
+    {
+        return Arrival::Edit(Box::new(step));
+    }
+    if !spec.was(envelope.spec.digest()) {
+        return Arrival::Conflict;
+    }
+    if life.state.kind().is_terminal() {
+        return Arrival::Ended;
+    }
+    // What is put off is the job as it is now, so that the message's arguments end here.
+    Arrival::PutOff(
+        life.state
+            .due()
+            .map_or(Duration::ZERO, |due| due.since(now)),
+    )
 }
 
 fn running(record: &Record, owner: Owner, began: Timestamp, now: Timestamp) -> Arrival {

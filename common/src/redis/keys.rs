@@ -10,6 +10,8 @@
 //! | `saved:<id>` | hash | checkpoint and results of steps |
 //! | `index:<queue>:<state>` | sorted set | ids by creation, ms |
 //! | `batch:<batch>` | sorted set | ids by creation, ms |
+//! | `tally:<batch>` | hash | how many of its jobs are in each state |
+//! | `batches` | sorted set | batches by the creation of their first job, ms |
 //! | `queues` | set | names of queues that ever had a job |
 //! | `expiry` | sorted set | ids of ended jobs by expiry, ms |
 //! | `worker:<id>` | string | the description of a worker that beats, with a time to live |
@@ -21,7 +23,7 @@
 //! worker listens to as long as it has a connection, and where nobody says anything.
 
 use crate::{
-    job::{BatchId, QueueName, StateKind, WorkerId},
+    job::{QueueName, StateKind, WorkerId},
     ports::Topic,
     wire::topology::Namespace,
 };
@@ -63,8 +65,20 @@ impl Keys {
         self.key(["batch:", ""])
     }
 
-    pub(super) fn batch(&self, batch: &BatchId) -> String {
+    pub(super) fn batch(&self, batch: &str) -> String {
         self.key(["batch:", batch])
+    }
+
+    pub(super) fn tallies(&self) -> String {
+        self.key(["tally:", ""])
+    }
+
+    pub(super) fn tally(&self, batch: &str) -> String {
+        self.key(["tally:", batch])
+    }
+
+    pub(super) fn all_batches(&self) -> String {
+        self.key(["batches", ""])
     }
 
     pub(super) fn queues(&self) -> String {
@@ -119,7 +133,9 @@ mod tests {
             keys.job("j"),
             keys.saved("j"),
             keys.index(&queue, StateKind::Dead),
-            keys.batch(&"b".parse().unwrap()),
+            keys.batch("b"),
+            keys.tally("b"),
+            keys.all_batches(),
             keys.queues(),
             keys.expiry(),
             keys.worker(&"w".parse().unwrap()),

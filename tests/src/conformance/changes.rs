@@ -21,6 +21,7 @@ fn change(id: &JobId, step: Step) -> Change {
         id: id.clone(),
         step,
         expires: Some(Timestamp::now() + Duration::from_secs(3600)),
+        edit: None,
     }
 }
 

@@ -8,6 +8,7 @@ mod beat;
 mod claim;
 mod create;
 mod keep;
+mod tally;
 
 use std::sync::LazyLock;
 
@@ -18,6 +19,7 @@ pub(super) use beat::{beat, pulse};
 pub(super) use claim::{claim, claimed};
 pub(super) use create::{create, created};
 pub(super) use keep::{kept, note, save, saved};
+pub(super) use tally::{tallied, tally};
 
 use super::{
     keys::Keys,
@@ -41,6 +43,7 @@ scripts! {
     NOTE = "note.lua";
     PRUNE = "prune.lua";
     SAVE = "save.lua";
+    TALLY = "tally.lua";
 }
 
 /// Room that a call of the common scripts needs.
@@ -137,6 +140,8 @@ pub(super) fn expire(keys: &Keys, limit: usize) -> Call {
         keys.job(""),
         keys.saved(""),
         keys.batches(),
+        keys.tallies(),
+        keys.all_batches(),
     ];
     let ended = StateKind::ALL.iter().filter(|state| state.is_terminal());
     let call = Call::new(&EXPIRE, &keys).number(limit);

@@ -132,6 +132,7 @@ fn change(spec: &Spec, step: Step) -> Change {
         id: spec.id.clone(),
         step,
         expires,
+        edit: None,
     }
 }
 
