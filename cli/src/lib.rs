@@ -14,6 +14,7 @@ mod redact;
 mod screen;
 mod session;
 mod settings;
+mod signals;
 mod view;
 
 use std::process::ExitCode;

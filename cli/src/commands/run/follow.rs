@@ -6,7 +6,6 @@ use haul_common::job::{Reason, Record};
 use haul_producer::{JobId, Producer, WaitError};
 use haul_worker::{RunError, Running, Shell, Worker};
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
     task::{JoinHandle, JoinSet},
     time::{MissedTickBehavior, interval},
 };
@@ -22,6 +21,7 @@ use crate::{
     exit::{Code, Exit},
     screen::talk,
     session::Session,
+    signals::Signals,
 };
 
 /// Jobs that are submitted and not ended: enough to keep every slot busy while the next chunk is
@@ -243,29 +243,5 @@ impl<'s> Follow<'s> {
             self.end(end?).await?;
         }
         Ok(self.open.len())
-    }
-}
-
-/// SIGINT and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self {
-            interrupt,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    /// Which exit code the next one asks for.
-    async fn next(&mut self) -> Code {
-        tokio::select! {
-            _ = self.interrupt.recv() => Code::Interrupted,
-            _ = self.terminate.recv() => Code::Terminated,
-        }
     }
 }
