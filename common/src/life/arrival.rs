@@ -335,6 +335,61 @@ mod tests {
         ));
     }
 
+    /// A dead job, its first message, and the same job after an edit and a redrive.
+    fn edited() -> (Record, Envelope, Record) {
+        let (before, mut old) = at(running().lose_for_good(NOW).unwrap().life);
+        old.redrive = true;
+        let mut after = before.clone();
+        after.spec = before.spec.edited(json(&1).unwrap()).unwrap();
+        after.life = before.life.edit().unwrap().life;
+        (before, old, after)
+    }
+
+    #[test]
+    fn a_message_from_before_an_edit_never_runs() {
+        let (_, old, mut after) = edited();
+        let dropped = arrive(&after, &old, Owner::Alive, NOW);
+        assert!(matches!(dropped, Arrival::Ended), "{dropped:?}");
+        after.life = after.life.redrive().unwrap().life;
+        let now = arrive(&after, &old, Owner::Alive, NOW);
+        assert!(matches!(now, Arrival::PutOff(Duration::ZERO)), "{now:?}");
+        after.life.state = State::Retrying {
+            due: NOW + Duration::from_secs(9),
+        };
+        let later = arrive(&after, &old, Owner::Alive, NOW);
+        assert!(matches!(later, Arrival::PutOff(wait) if wait == Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn a_message_from_after_an_edit_that_the_store_lost_brings_it_back() {
+        let (mut before, _, after) = edited();
+        let mut new = Envelope::first(after.spec.clone(), None);
+        (new.fence, new.redrive) = (after.life.fence, true);
+        for life in [before.life.clone(), running(), Life::queued()] {
+            before.life = life;
+            match arrive(&before, &new, Owner::Alive, NOW) {
+                Arrival::Edit(step) => assert_eq!(step.life.state.kind(), StateKind::Queued),
+                other => panic!("{other:?}"),
+            }
+        }
+        // What knows no less than the message is another life of the job.
+        before.life.fence = after.life.fence;
+        let other = arrive(&before, &new, Owner::Alive, NOW);
+        assert!(matches!(other, Arrival::Conflict), "{other:?}");
+    }
+
+    #[test]
+    fn an_edit_back_and_forth_is_told_apart_by_fences() {
+        let (_, _, one) = edited();
+        let mut two = one.clone();
+        two.spec = one.spec.edited(json(&()).unwrap()).unwrap();
+        two.life = one.life.edit().unwrap().life;
+        let mut old = Envelope::first(one.spec.clone(), None);
+        (old.fence, old.redrive) = (one.life.fence, true);
+        let dropped = arrive(&two, &old, Owner::Alive, NOW);
+        assert!(matches!(dropped, Arrival::Ended), "{dropped:?}");
+    }
+
     #[test]
     fn a_passed_deadline_ends_a_waiting_job() {
         let (mut record, mut envelope) = at(Life::queued());

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cancel;
+mod edit;
 mod janitor;
 mod lanes;
 mod memory;
@@ -12,3 +13,4 @@ mod redrive;
 mod stopping;
 mod strangers;
 mod submit;
+mod tallies;

@@ -67,10 +67,11 @@ struct LogView<'a> {
 /// # Errors
 /// When there is no such job or attempt; when a job that was followed did not succeed.
 pub(super) async fn run(session: &Session, args: LogsArgs) -> anyhow::Result<()> {
+    let signals = args.follow.then(Signals::new).transpose()?;
     let producer = session.connect().await?;
     let record = find(&producer, &args.id).await?;
-    if args.follow {
-        return follow(session, &producer, &args).await;
+    if let Some(signals) = signals {
+        return follow(session, &producer, &args, signals).await;
     }
     let all = logs(&record);
     let wanted = all
@@ -147,12 +148,19 @@ fn print(session: &Session, id: &JobId, log: &Log<'_>, piece: &str) -> anyhow::R
 /// How far a log was printed.
 #[derive(Debug, Default)]
 struct Seen {
+    /// The first attempt that is wanted: the latest when this began, or whichever comes.
+    from: Option<Fence>,
+    /// The last one that was printed.
     fence: Option<Fence>,
     text: String,
 }
 
-async fn follow(session: &Session, producer: &Producer, args: &LogsArgs) -> anyhow::Result<()> {
-    let mut signals = Signals::new()?;
+async fn follow(
+    session: &Session,
+    producer: &Producer,
+    args: &LogsArgs,
+    mut signals: Signals,
+) -> anyhow::Result<()> {
     let mut records = std::pin::pin!(producer.watch(&args.id).await?);
     let mut seen = Seen::default();
     let mut last = None;
@@ -192,17 +200,12 @@ impl Seen {
     ) -> anyhow::Result<bool> {
         let all = logs(record);
         let wanted = |log: &&Log<'_>| attempt.is_none_or(|number| number == log.number);
-        // At first the latest; then this one, and what came after it.
-        let from = self
-            .fence
-            .or_else(|| all.iter().rev().find(wanted).map(|log| log.fence));
-        let Some(from) = from else {
-            return Ok(false);
-        };
+        let latest = all.iter().rev().find(wanted);
+        let latest_fence = latest.map_or(Fence(0), |log| log.fence);
+        let from = (*self.from.get_or_insert(latest_fence)).max(self.fence.unwrap_or(Fence(0)));
         for log in all.iter().filter(|log| log.fence >= from).filter(wanted) {
             self.print(session, record, log)?;
         }
-        let latest = all.iter().rev().find(wanted);
         Ok(attempt.is_some() && latest.is_some_and(|log| log.outcome.is_some()))
     }
 

@@ -67,10 +67,15 @@ impl Failures {
     }
 }
 
-/// An error without what differs from job to job: numbers, ids, and what stands in quotes.
+/// Before these, a number says what went wrong.
+const CODED: [&str; 6] = ["code", "status", "exit", "signal", "error", "errno"];
+
+/// An error without what differs from job to job: numbers, ids, and what stands in quotes. A code
+/// stays.
 fn alike(error: &str) -> String {
     let mut text = String::with_capacity(error.len());
     let mut rest = error;
+    let mut word_before = String::new();
     while let Some(next) = rest.chars().next() {
         let before = text.chars().next_back();
         let taken = match next {
@@ -79,7 +84,13 @@ fn alike(error: &str) -> String {
             }
             _ if is_of_word(next) => {
                 let end = rest.find(|c| !is_of_word(c)).unwrap_or(rest.len());
-                push_word(&mut text, &rest[..end]);
+                let word = &rest[..end];
+                if is_code(&word_before, word) {
+                    text.push_str(word);
+                } else {
+                    push_word(&mut text, word);
+                }
+                word_before = word.to_ascii_lowercase();
                 Some(end)
             }
             _ => None,
@@ -105,6 +116,12 @@ fn quoted(text: &str, quote: char) -> Option<usize> {
 
 const fn is_of_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_')
+}
+
+fn is_code(before: &str, word: &str) -> bool {
+    let after_name = CODED.contains(&before) || before.starts_with("http");
+    let named = word.to_ascii_lowercase().starts_with("http");
+    named || (after_name && word.len() <= 3)
 }
 
 fn push_word(text: &mut String, word: &str) {
@@ -151,7 +168,12 @@ mod tests {
             assert_eq!(alike(one), alike(other));
         }
         assert_eq!(alike("can't open 'x'"), "can't open '…'");
-        assert_eq!(alike("http_5xx: 503"), "http_#xx: #");
+        assert_eq!(alike("exit code 65 at line 7"), "exit code 65 at line #");
+        assert_eq!(
+            alike("http_5xx: 503, took 20 ms"),
+            "http_5xx: 503, took # ms"
+        );
+        assert_eq!(alike("(os error 2)"), "(os error 2)");
         assert_ne!(alike("disk full"), alike("disk gone"));
         assert_eq!(alike("an unclosed 'quote"), "an unclosed 'quote");
         assert_eq!(alike("''"), "''");
