@@ -317,26 +317,29 @@ fn rewrite(txn: &Txn<'_>, seq: i64, spec: &Spec) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Keeps the attempt with its log. A lost one's log also stays where the running one's was.
+/// Keeps the attempt with its log: what it said at its end, or else what it noted on the way. A lost
+/// one's notes also stay where they were.
 fn end_attempt(
     txn: &Txn<'_>,
     seq: i64,
     starts: u32,
     ended: &Attempt,
-    log: String,
+    noted: String,
 ) -> Result<(), Fault> {
-    if log.is_empty() {
+    if noted.is_empty() {
         return keep_attempt(txn, seq, starts, ended);
     }
-    let mut ended = ended.clone();
-    ended.log = log;
-    keep_attempt(txn, seq, starts, &ended)?;
     if ended.outcome != Outcome::Lost {
         txn.db
             .prepare_cached("UPDATE jobs SET log = '' WHERE seq = ?1")?
             .execute([seq])?;
     }
-    Ok(())
+    if !ended.log.is_empty() {
+        return keep_attempt(txn, seq, starts, ended);
+    }
+    let mut ended = ended.clone();
+    ended.log = noted;
+    keep_attempt(txn, seq, starts, &ended)
 }
 
 fn keep_attempt(txn: &Txn<'_>, seq: i64, starts: u32, attempt: &Attempt) -> Result<(), Fault> {
