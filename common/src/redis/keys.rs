@@ -10,7 +10,7 @@
 //! | `saved:<id>` | hash | checkpoint and results of steps |
 //! | `index:<queue>:<state>` | sorted set | ids by creation, ms |
 //! | `batch:<batch>` | sorted set | ids by creation, ms |
-//! | `tally:<batch>` | hash | how many of its jobs are in each state |
+//! | `tally:<batch>` | hash | how many of its jobs went from one state to another, see below |
 //! | `batches` | sorted set | batches by the creation of their first job, ms |
 //! | `queues` | set | names of queues that ever had a job |
 //! | `expiry` | sorted set | ids of ended jobs by expiry, ms |
@@ -18,6 +18,9 @@
 //! | `suspicion:<id>` | string | since when a worker seems to have dropped its connections, ms |
 //! | `workers` | sorted set | ids by last beat, ms |
 //! | `since` | string | when this memory began, ms: younger than a heartbeat, it proves nothing |
+//!
+//! The fields of a tally are `<from>><to>`; nothing stands for before a job came and after it was
+//! forgotten. So a step is one count, not two: what came into a state, less what left it, is there.
 //!
 //! Channels: `job:<id>` for each job, named as its key; `watch:cancels`; and `alive:<id>`, which a
 //! worker listens to as long as it has a connection, and where nobody says anything.

@@ -17,8 +17,7 @@ if ARGV[3] ~= ARGV[4] then
     redis.call('ZREM', index .. ARGV[3], ARGV[1])
     redis.call('ZADD', index .. ARGV[4], created, ARGV[1])
     if batch ~= '' then
-        redis.call('HINCRBY', KEYS[4] .. batch, ARGV[3], -1)
-        redis.call('HINCRBY', KEYS[4] .. batch, ARGV[4], 1)
+        redis.call('HINCRBY', KEYS[4] .. batch, ARGV[3] .. '>' .. ARGV[4], 1)
     end
 end
 if KEYS[5] then redis.call('DEL', KEYS[5]) end

@@ -30,9 +30,6 @@ redis.call('HSET', KEYS[1], 'head', head)
 local index = KEYS[2] .. queue .. ':'
 redis.call('ZREM', index .. state, ARGV[1])
 redis.call('ZADD', index .. 'running', created, ARGV[1])
-if batch ~= '' then
-    redis.call('HINCRBY', KEYS[3] .. batch, state, -1)
-    redis.call('HINCRBY', KEYS[3] .. batch, 'running', 1)
-end
+if batch ~= '' then redis.call('HINCRBY', KEYS[3] .. batch, state .. '>running', 1) end
 redis.call('PUBLISH', KEYS[1], '')
 return {1, created, head, failed == '1' and redis.call('HGET', KEYS[1], 'error')}

@@ -17,7 +17,7 @@ redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
 if KEYS[5] then
     redis.call('ZADD', KEYS[5], ARGV[3], ARGV[1])
     -- The first of its state is perhaps the first of all.
-    if redis.call('HINCRBY', KEYS[6], ARGV[5], 1) == 1 then
+    if redis.call('HINCRBY', KEYS[6], '>' .. ARGV[5], 1) == 1 then
         redis.call('ZADD', KEYS[7], 'NX', ARGV[3], ARGV[6])
     end
 end

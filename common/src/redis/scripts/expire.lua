@@ -21,7 +21,7 @@ for _, id in ipairs(due) do
         redis.call('ZREM', KEYS[2] .. queue .. ':' .. state, id)
         if batch ~= '' then
             redis.call('ZREM', KEYS[5] .. batch, id)
-            redis.call('HINCRBY', KEYS[6] .. batch, state, -1)
+            redis.call('HINCRBY', KEYS[6] .. batch, state .. '>', 1)
             if redis.call('EXISTS', KEYS[5] .. batch) == 0 then
                 redis.call('DEL', KEYS[6] .. batch)
                 redis.call('ZREM', KEYS[7], batch)
