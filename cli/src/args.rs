@@ -78,6 +78,9 @@ pub(crate) enum Command {
     /// Submit, look at, wait for, cancel and retry jobs
     #[command(subcommand)]
     Job(commands::job::JobCommand),
+    /// Look at batches: jobs that belong together
+    #[command(subcommand)]
+    Batch(commands::batch::BatchCommand),
     /// Look at queues
     #[command(subcommand)]
     Queue(commands::queue::QueueCommand),

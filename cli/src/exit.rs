@@ -121,7 +121,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-fn code_of(error: &anyhow::Error) -> Code {
+/// The code that an error ends the process with.
+pub(crate) fn code_of(error: &anyhow::Error) -> Code {
     error.chain().find_map(code_of_one).unwrap_or(Code::Failed)
 }
 

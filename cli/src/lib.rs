@@ -16,6 +16,7 @@ mod screen;
 mod session;
 mod settings;
 mod shell;
+mod signals;
 mod view;
 
 use std::process::ExitCode;

@@ -108,8 +108,13 @@ const fn state_colour(state: StateKind) -> Option<&'static str> {
 
 /// `text` in the colour of a state, where stdout takes colours.
 pub(crate) fn in_state_colour(text: &str, state: StateKind) -> String {
+    in_colour(text, state, screen::has_colour(&io::stdout()))
+}
+
+/// `text` in the colour of a state, where colours are wanted.
+pub(crate) fn in_colour(text: &str, state: StateKind, coloured: bool) -> String {
     match state_colour(state) {
-        Some(colour) if screen::has_colour(&io::stdout()) => format!("\x1b[{colour}m{text}\x1b[0m"),
+        Some(colour) if coloured => format!("\x1b[{colour}m{text}\x1b[0m"),
         _ => text.to_owned(),
     }
 }

@@ -32,9 +32,7 @@ use std::path::{Path, PathBuf};
 use haul_common::connect::{DEFAULT_URL, Urls};
 use serde::Deserialize;
 
-use crate::{
-    args::Global, callbacks::HttpFile, exit::Exit, redact::redact, shell::ShellFile,
-};
+use crate::{args::Global, callbacks::HttpFile, exit::Exit, redact::redact, shell::ShellFile};
 
 const FILE: &str = "haul.toml";
 

@@ -39,6 +39,7 @@ pub(crate) struct JobView<'a> {
     worker: Option<&'a WorkerId>,
     attempts: Vec<AttemptView<'a>>,
     body_base64: Option<String>,
+    edits: usize,
 }
 
 /// An attempt. The one that runs has neither end nor outcome yet.
@@ -82,6 +83,7 @@ impl<'a> From<&'a Record> for JobView<'a> {
             cancel_requested: life.cancel_requested,
             worker: life.state.worker(),
             attempts: attempts(record),
+            edits: spec.earlier.len(),
             body_base64: record.raw.as_ref().map(|bytes| STANDARD.encode(bytes)),
         }
     }

@@ -30,8 +30,8 @@ pub use haul_common::{
         Attempt, Backoff, BatchId, Failure, JobId, Lane, Outcome, Progress, QueueName, Reason,
         Record, Spec, State, StateKind, Tag, Task, TaskName,
     },
-    ports::{Listing, PageRequest, QueueCounts, StoreError, WorkerInfo},
-    protocol::{CancelOutcome, ProtocolError, RedriveOutcome, Submission, Submitted},
+    ports::{BatchCounts, BatchListing, Listing, PageRequest, QueueCounts, StoreError, WorkerInfo},
+    protocol::{CancelOutcome, EditOutcome, ProtocolError, RedriveOutcome, Submission, Submitted},
     time::Timestamp,
 };
 pub use job::{Job, WaitError};

@@ -6,9 +6,14 @@ use futures_util::{Stream, StreamExt, stream};
 use haul_common::{
     connect::{Backend, ConnectError, Urls},
     filter::Filter,
-    job::{JobId, Record, Task},
-    ports::{Listing, PageRequest, QueueCounts, StoreError, Topic, Watch, WorkerInfo},
-    protocol::{CancelOutcome, Protocol, ProtocolError, RedriveOutcome, Submission, Submitted},
+    job::{BatchId, JobId, Json, Record, Task},
+    ports::{
+        BatchCounts, BatchListing, Listing, PageRequest, QueueCounts, StoreError, Topic, Watch,
+        WorkerInfo,
+    },
+    protocol::{
+        CancelOutcome, EditOutcome, Protocol, ProtocolError, RedriveOutcome, Submission, Submitted,
+    },
 };
 
 use crate::{Job, Submit, SubmitError, WaitError};
@@ -119,6 +124,23 @@ impl Producer {
         self.backend().store.counts().await
     }
 
+    /// How many jobs of a batch are in each state; nothing where none is known. Costs the same
+    /// however many there are.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn batch(&self, batch: &BatchId) -> Result<Option<BatchCounts>, StoreError> {
+        self.backend().store.batch(batch).await
+    }
+
+    /// Batches, newest first, a page at a time.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn batches(&self, page: PageRequest) -> Result<BatchListing, StoreError> {
+        self.backend().store.batches(page).await
+    }
+
     /// The workers that are alive.
     ///
     /// # Errors
@@ -141,6 +163,14 @@ impl Producer {
     /// When the store is away.
     pub async fn withdraw(&self, id: &JobId) -> Result<bool, ProtocolError> {
         self.protocol.withdraw(id).await
+    }
+
+    /// Gives a dead or cancelled job other arguments; [`Producer::retry`] then sends it.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn edit(&self, id: &JobId, args: &Json) -> Result<EditOutcome, ProtocolError> {
+        self.protocol.edit(id, args).await
     }
 
     /// Sends a dead or cancelled job round again: same id, fresh attempts.

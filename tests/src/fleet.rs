@@ -209,6 +209,7 @@ impl Fleet {
             id: id.clone(),
             step,
             expires: None,
+            edit: None,
         };
         let applied = self.backend().store.apply(change).await.unwrap();
         assert!(matches!(applied, Applied::Done), "{applied:?}");

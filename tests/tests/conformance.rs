@@ -96,6 +96,7 @@ macro_rules! stores {
                 applying_twice_changes_once,
                 a_step_of_an_unknown_job_is_missing,
                 an_attempt_keeps_its_log,
+                the_last_lines_of_a_log_are_kept,
                 the_log_of_a_lost_attempt_stays,
                 the_history_of_attempts_is_bounded,
                 a_thousand_changes_at_once_each_get_their_answer,
@@ -142,6 +143,18 @@ macro_rules! stores {
                 counts_follow_the_jobs,
                 only_what_ended_is_forgotten_and_only_in_time,
                 forgetting_goes_a_few_at_a_time,
+            },
+            batches::{
+                counts_of_a_batch_follow_its_jobs,
+                what_is_not_done_is_not_counted,
+                a_batch_is_forgotten_with_its_last_job,
+                batches_are_listed_newest_first,
+                a_thousand_batches_of_one_job_are_counted,
+            },
+            edits::{
+                an_edit_is_kept_whole,
+                an_edited_job_is_claimed_by_its_new_arguments,
+                an_edit_from_elsewhere_changes_nothing,
             },
         }
     )*};

@@ -1,11 +1,13 @@
 //! The commands, one file for each: parse, call, print.
 
+pub(crate) mod batch;
 pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod job;
 pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod script;
+mod watch;
 pub(crate) mod worker;
 
 use crate::{
@@ -45,6 +47,7 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::Run(args) => run::run(session, args).await,
         Command::Worker(args) => worker::run(session, args).await,
         Command::Job(command) => job::run(session, command).await,
+        Command::Batch(command) => batch::run(session, command).await,
         Command::Queue(command) => queue::run(session, command).await,
         Command::Script(command) => script::run(session, command).await,
         Command::Doctor(args) => doctor::run(session, args).await,

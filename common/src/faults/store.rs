@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use super::{Call, Fault, Plan};
 use crate::{
     filter::Filter,
-    job::{JobId, QueueName, Record, Script, ScriptName, ScriptVersion, WorkerId},
+    job::{BatchId, JobId, QueueName, Record, Script, ScriptName, ScriptVersion, WorkerId},
     ports::{
-        Applied, Beat, Change, Claim, Claimed, Created, Finding, InHand, Kept, Listing, Note,
-        PageRequest, Pulse, QueueCounts, Save, Saved, Store, StoreError, Topic, Watch, WorkerInfo,
+        Applied, BatchCounts, BatchListing, Beat, Change, Claim, Claimed, Created, Finding, InHand,
+        Kept, Listing, Note, PageRequest, Pulse, QueueCounts, Save, Saved, Store, StoreError,
+        Topic, Watch, WorkerInfo,
     },
     time::Timestamp,
 };
@@ -128,6 +129,14 @@ impl Store for FaultyStore {
 
     async fn counts(&self) -> Result<Vec<QueueCounts>, StoreError> {
         self.go(Call::Read, self.inner.counts()).await
+    }
+
+    async fn batch(&self, batch: &BatchId) -> Result<Option<BatchCounts>, StoreError> {
+        self.go(Call::Read, self.inner.batch(batch)).await
+    }
+
+    async fn batches(&self, page: PageRequest) -> Result<BatchListing, StoreError> {
+        self.go(Call::Read, self.inner.batches(page)).await
     }
 
     async fn orphans(

@@ -1,8 +1,8 @@
 //! What is asked for: the part of a job that never changes.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 use sha2::{Digest as _, Sha256};
 
 use super::{BODY_BYTES_MAX, Backoff, BatchId, Fence, JobId, Lane, QueueName, Tag, TaskName};
@@ -22,8 +22,9 @@ pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Json, serde_json::Error>
 /// Most attempts that a job may ask for.
 pub const MAX_ATTEMPTS_MAX: u32 = 1000;
 const TAGS_MAX: usize = 32;
+const EDITS_MAX: usize = 16;
 
-/// What is asked for: the part of a job that never changes.
+/// What is asked for: the part of a job that never changes, but for arguments that people mend.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Spec {
     /// Identifies the job for ever.
@@ -61,6 +62,9 @@ pub struct Spec {
     /// Headers that mean nothing to Haul, trace context included; carried along.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, HeaderValue>,
+    /// What its digest was before each edit. Messages from then may still be on their way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Digest>,
 }
 
 /// A scalar in the headers of a message.
@@ -94,6 +98,9 @@ pub enum SpecError {
     /// A time-out of nothing.
     #[error("a time-out of zero would end every attempt before it starts; leave it out for none")]
     ZeroTimeout,
+    /// Too many edits.
+    #[error("it was edited {EDITS_MAX} times, and that is the limit; submit it anew")]
+    Edits,
     /// A header that no broker carries.
     #[error("header `{0}` is not a finite number; leave it out, or write it as text")]
     Header(String),
@@ -122,7 +129,29 @@ impl Spec {
             reply_to: None,
             tags: Vec::new(),
             headers: BTreeMap::new(),
+            earlier: Vec::new(),
         }
+    }
+
+    /// The same job with other arguments.
+    ///
+    /// # Errors
+    /// When these break a limit.
+    pub fn edited(&self, args: Json) -> Result<Self, SpecError> {
+        let mut spec = self.clone();
+        spec.args = args;
+        let (before, now) = (self.digest(), spec.digest());
+        spec.earlier.retain(|digest| *digest != now);
+        if before != now {
+            spec.earlier.push(before);
+        }
+        spec.validate()?;
+        Ok(spec)
+    }
+
+    /// Whether this is what it was before an edit.
+    pub fn was(&self, digest: Digest) -> bool {
+        self.earlier.contains(&digest)
     }
 
     /// Checks what types alone do not.
@@ -142,6 +171,9 @@ impl Spec {
         }
         if self.timeout.is_some_and(|limit| limit.is_zero()) {
             return Err(SpecError::ZeroTimeout);
+        }
+        if self.earlier.len() > EDITS_MAX {
+            return Err(SpecError::Edits);
         }
         let infinite =
             |value: &HeaderValue| matches!(value, HeaderValue::Float(f) if !f.is_finite());
@@ -170,6 +202,33 @@ pub struct Digest(pub u128);
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = digits
+            .then(|| u128::from_str_radix(text, 16).ok())
+            .flatten();
+        number
+            .map(Self)
+            .ok_or_else(|| "a digest is 32 hexadecimal digits".to_owned())
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

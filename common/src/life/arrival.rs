@@ -35,6 +35,8 @@ pub enum Arrival {
     Claim,
     /// Apply this step, then look again.
     Apply(Box<Step>),
+    /// Apply this step, and take over the message's arguments; then look again.
+    Edit(Box<Step>),
     /// The job has ended: publish what may be missing (a dead letter), then drop the message.
     Ended,
     /// Come again in a while: it is too early, or a live worker has the job.
@@ -47,7 +49,7 @@ pub enum Arrival {
 pub fn arrive(record: &Record, envelope: &Envelope, owner: Owner, now: Timestamp) -> Arrival {
     let life = &record.life;
     if record.spec.digest() != envelope.spec.digest() {
-        return Arrival::Conflict;
+        return other_arguments(record, envelope, now);
     }
     if life.state.kind().is_terminal() {
         return match life.redrive() {
@@ -76,6 +78,29 @@ pub fn arrive(record: &Record, envelope: &Envelope, owner: Owner, now: Timestamp
             _ => Arrival::Claim,
         },
     }
+}
+
+/// The arguments may be those from before an edit, or the store lost the edit; else it is another
+/// job.
+fn other_arguments(record: &Record, envelope: &Envelope, now: Timestamp) -> Arrival {
+    let Record { spec, life, .. } = record;
+    if envelope.spec.was(spec.digest())
+        && let Some(step) = life.catch_up(envelope.attempt, envelope.fence)
+    {
+        return Arrival::Edit(Box::new(step));
+    }
+    if !spec.was(envelope.spec.digest()) {
+        return Arrival::Conflict;
+    }
+    if life.state.kind().is_terminal() {
+        return Arrival::Ended;
+    }
+    // What is put off is the job as it is now, so that the message's arguments end here.
+    Arrival::PutOff(
+        life.state
+            .due()
+            .map_or(Duration::ZERO, |due| due.since(now)),
+    )
 }
 
 fn running(record: &Record, owner: Owner, began: Timestamp, now: Timestamp) -> Arrival {
@@ -308,6 +333,61 @@ mod tests {
             arrive(&record, &envelope, Owner::Alive, NOW),
             Arrival::Conflict
         ));
+    }
+
+    /// A dead job, its first message, and the same job after an edit and a redrive.
+    fn edited() -> (Record, Envelope, Record) {
+        let (before, mut old) = at(running().lose_for_good(NOW).unwrap().life);
+        old.redrive = true;
+        let mut after = before.clone();
+        after.spec = before.spec.edited(json(&1).unwrap()).unwrap();
+        after.life = before.life.edit().unwrap().life;
+        (before, old, after)
+    }
+
+    #[test]
+    fn a_message_from_before_an_edit_never_runs() {
+        let (_, old, mut after) = edited();
+        let dropped = arrive(&after, &old, Owner::Alive, NOW);
+        assert!(matches!(dropped, Arrival::Ended), "{dropped:?}");
+        after.life = after.life.redrive().unwrap().life;
+        let now = arrive(&after, &old, Owner::Alive, NOW);
+        assert!(matches!(now, Arrival::PutOff(Duration::ZERO)), "{now:?}");
+        after.life.state = State::Retrying {
+            due: NOW + Duration::from_secs(9),
+        };
+        let later = arrive(&after, &old, Owner::Alive, NOW);
+        assert!(matches!(later, Arrival::PutOff(wait) if wait == Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn a_message_from_after_an_edit_that_the_store_lost_brings_it_back() {
+        let (mut before, _, after) = edited();
+        let mut new = Envelope::first(after.spec.clone(), None);
+        (new.fence, new.redrive) = (after.life.fence, true);
+        for life in [before.life.clone(), running(), Life::queued()] {
+            before.life = life;
+            match arrive(&before, &new, Owner::Alive, NOW) {
+                Arrival::Edit(step) => assert_eq!(step.life.state.kind(), StateKind::Queued),
+                other => panic!("{other:?}"),
+            }
+        }
+        // What knows no less than the message is another life of the job.
+        before.life.fence = after.life.fence;
+        let other = arrive(&before, &new, Owner::Alive, NOW);
+        assert!(matches!(other, Arrival::Conflict), "{other:?}");
+    }
+
+    #[test]
+    fn an_edit_back_and_forth_is_told_apart_by_fences() {
+        let (_, _, one) = edited();
+        let mut two = one.clone();
+        two.spec = one.spec.edited(json(&()).unwrap()).unwrap();
+        two.life = one.life.edit().unwrap().life;
+        let mut old = Envelope::first(one.spec.clone(), None);
+        (old.fence, old.redrive) = (one.life.fence, true);
+        let dropped = arrive(&two, &old, Owner::Alive, NOW);
+        assert!(matches!(dropped, Arrival::Ended), "{dropped:?}");
     }
 
     #[test]

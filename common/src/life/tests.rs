@@ -317,3 +317,30 @@ fn losing_workers_is_limited_by_crashes_and_by_attempts() {
     assert!(crash_limit_reached(&with(CRASH_LIMIT - 1, 3), &spec));
     assert!(crash_limit_reached(&with(0, 10), &spec), "its last attempt");
 }
+
+#[test]
+fn only_what_ended_badly_is_edited_and_stays_as_it_is_but_for_its_fence() {
+    for life in lives() {
+        let kind = life.state.kind();
+        let Ok(step) = life.edit() else {
+            assert!(!matches!(kind, StateKind::Dead | StateKind::Cancelled));
+            continue;
+        };
+        assert_eq!(step.from, life.version());
+        let mut expected = life.clone();
+        expected.fence = Fence(8);
+        assert_eq!(format!("{:?}", step.life), format!("{expected:?}"));
+        assert!(life.redrive().unwrap().life.fence <= step.life.fence);
+    }
+}
+
+#[test]
+fn a_record_that_lost_an_edit_catches_up_from_any_state_and_only_forward() {
+    for life in lives() {
+        assert!(life.catch_up(1, life.fence).is_none());
+        let step = life.catch_up(1, Fence(8)).unwrap();
+        let now = &step.life;
+        assert_eq!((now.state.kind(), now.attempt), (StateKind::Queued, 1));
+        assert_eq!((now.fence, now.crashes), (Fence(9), 0));
+    }
+}

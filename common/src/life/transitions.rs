@@ -289,6 +289,35 @@ impl Life {
         )
     }
 
+    /// dead or cancelled → the same, with other arguments. A message that sends the job round again
+    /// as it was knows only the older fence, and is dropped.
+    ///
+    /// # Errors
+    /// From any other state: the message of a job that waits carries the arguments it was sent with.
+    pub fn edit(&self) -> Result<Step, Illegal> {
+        match self.state {
+            State::Dead { .. } | State::Cancelled { .. } => {
+                Ok(self.step(self.state.clone(), |life| {
+                    life.fence = Fence(life.fence.0 + 1);
+                }))
+            }
+            _ => Err(self.illegal("edited")),
+        }
+    }
+
+    /// any → queued at this attempt: a message proves that the job was edited and sent round again,
+    /// and the store has lost that. Nothing where it has not: the record is not behind.
+    pub fn catch_up(&self, attempt: u32, fence: Fence) -> Option<Step> {
+        (fence > self.fence).then(|| {
+            self.step(State::Queued, |life| {
+                life.attempt = attempt;
+                life.fence = Fence(fence.0 + 1);
+                life.crashes = 0;
+                life.cancel_requested = false;
+            })
+        })
+    }
+
     /// dead or cancelled → queued, with fresh attempts. Fence and count of starts go on.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 
 mod broker;
 mod error;
+mod lists;
 mod store;
 
 use std::{sync::Arc, time::Duration};
@@ -12,9 +13,10 @@ pub use broker::{
     Source, Verdict,
 };
 pub use error::{BrokerError, StoreError};
+pub use lists::{BatchCounts, BatchListing, Listing, PageRequest, QueueCounts};
 pub use store::{
-    Applied, Beat, Change, Claim, Claimed, Created, Grant, InHand, Kept, Listing, Note,
-    PageRequest, Pulse, QueueCounts, Save, SaveKey, Saved, Store, Topic, Watch, WorkerInfo,
+    Applied, Beat, Change, Claim, Claimed, Created, Edit, Grant, InHand, Kept, Note, Pulse, Save,
+    SaveKey, Saved, Store, Topic, Watch, WorkerInfo,
 };
 
 /// Something that `haul doctor` looked at.

@@ -6,12 +6,14 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::{Finding, error::StoreError};
+use super::{
+    BatchCounts, BatchListing, Finding, Listing, PageRequest, QueueCounts, error::StoreError,
+};
 use crate::{
     filter::Filter,
     job::{
-        Digest, Fence, JobId, Json, Progress, QueueName, Record, Script, ScriptName, ScriptVersion,
-        StateKind, WorkerId,
+        BatchId, Digest, Fence, JobId, Json, Progress, QueueName, Record, Script, ScriptName,
+        ScriptVersion, Spec, StateKind, WorkerId,
     },
     life::{Life, Step},
     time::Timestamp,
@@ -148,6 +150,19 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// When the store is away.
     async fn counts(&self) -> Result<Vec<QueueCounts>, StoreError>;
 
+    /// How many jobs of the batch are in each state; nothing where none is known. Costs the same
+    /// however many there are.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn batch(&self, batch: &BatchId) -> Result<Option<BatchCounts>, StoreError>;
+
+    /// Batches with a job that is known, newest first, a page at a time.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn batches(&self, page: PageRequest) -> Result<BatchListing, StoreError>;
+
     /// Up to `limit` running jobs that nobody runs: their worker is not alive; or it is `me`, and
     /// `in_hand`, asked after the record was read, says no. Looks at running jobs only.
     ///
@@ -258,6 +273,18 @@ pub struct Change {
     pub step: Step,
     /// When its record may be forgotten, once the step makes it terminal.
     pub expires: Option<Timestamp>,
+    /// The step also changes what is asked for.
+    pub edit: Option<Box<Edit>>,
+}
+
+/// A change of what is asked for. What attempts saved is forgotten with it: it was of other
+/// arguments.
+#[derive(Debug, Clone)]
+pub struct Edit {
+    /// What is asked for from now on. Only its arguments may differ.
+    pub spec: Spec,
+    /// When the record was made.
+    pub created: Timestamp,
 }
 
 /// Answer to a [`Change`].
@@ -359,33 +386,6 @@ pub struct Pulse {
     pub lost: Vec<JobId>,
     /// Attempts that the store does not know: it lost the record, or the claim.
     pub forgotten: Vec<JobId>,
-}
-
-/// Which part of a list.
-#[derive(Debug, Clone)]
-pub struct PageRequest {
-    /// How many at most.
-    pub limit: usize,
-    /// Where the page before ended.
-    pub after: Option<String>,
-}
-
-/// A part of a list.
-#[derive(Debug, Clone)]
-pub struct Listing {
-    /// Newest first. Attempts, logs and raw bytes may be left out.
-    pub records: Vec<Record>,
-    /// Where to go on; nothing when this was the end. A page may be short and still go on.
-    pub next: Option<String>,
-}
-
-/// How many jobs a queue has in each state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueueCounts {
-    /// Which queue.
-    pub queue: QueueName,
-    /// States with at least one job.
-    pub states: BTreeMap<StateKind, u64>,
 }
 
 /// What can be watched.

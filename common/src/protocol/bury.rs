@@ -110,16 +110,16 @@ impl Protocol {
         };
         let record = self.recreated(&envelope);
         let created = self.backend.store.create(vec![record.clone()]).await?;
+        let known = self.backend.store.find(&record.spec.id).await?;
         if created == [Created::Conflict] {
-            self.bury_conflict(envelope).await?;
+            // Of an edited job, the message as it was before is as good as lost: the new one counts.
+            let is_old = |known: &Record| known.spec.was(record.spec.digest());
+            if !known.as_ref().is_some_and(is_old) {
+                self.bury_conflict(envelope).await?;
+            }
             return Ok(Verdict::Ack);
         }
-        let record = self
-            .backend
-            .store
-            .find(&record.spec.id)
-            .await?
-            .unwrap_or(record);
+        let record = known.unwrap_or(record);
         // A job that runs needs no message of its own any more.
         let Ok(step) = record.life.give_up(reason, error, now) else {
             // Ended by an earlier try, perhaps, that did not come to publish. Not for what had no

@@ -84,6 +84,7 @@ impl Protocol {
             id: spec.id.clone(),
             step: step.clone(),
             expires: expires(spec, &step.life),
+            edit: None,
         };
         loop {
             let stored = match self.backend.store.apply(change.clone()).await? {
@@ -109,6 +110,10 @@ impl Protocol {
                 Settle::Refused => return Ok(None),
                 Settle::Instead(step) => {
                     change.expires = expires(spec, &step.life);
+                    if stored.spec.digest() != spec.digest() {
+                        // It lost an edit too.
+                        change.edit = Self::edit_to(&stored, (*step).clone(), spec).edit;
+                    }
                     change.step = *step;
                 }
             }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 
 pub use crate::ports::{HEARTBEAT, WORKER_TTL};
-pub use control::{CancelOutcome, RedriveOutcome};
+pub use control::{CancelOutcome, EditOutcome, RedriveOutcome};
 pub use finish::Finished;
 pub use lease::{Extended, LEASE_MAX, LeaseError, LeaseToken, Leased, NoToken, Settled};
 pub use receive::{Assignment, Receipt};
@@ -31,7 +31,7 @@ use crate::{
     faults::{self, Bug},
     job::{Envelope, JobId, Record, Spec},
     life::{Life, Step, expires},
-    ports::{Backend, Change, Confirm, Publication, Route, StoreError},
+    ports::{Backend, Change, Confirm, Edit, Publication, Route, StoreError},
     wire,
 };
 
@@ -145,6 +145,19 @@ impl Protocol {
             id: record.spec.id.clone(),
             step,
             expires,
+            edit: None,
+        }
+    }
+
+    /// A step that also makes the job ask for what `spec` says.
+    fn edit_to(record: &Record, step: Step, spec: &Spec) -> Change {
+        let edit = Edit {
+            spec: spec.clone(),
+            created: record.created,
+        };
+        Change {
+            edit: Some(Box::new(edit)),
+            ..Self::change(record, step)
         }
     }
 }

@@ -138,6 +138,11 @@ impl Protocol {
                         .apply(Self::change(&record, *step))
                         .await?;
                 }
+                Arrival::Edit(step) => {
+                    claim.attempt = step.life.attempt;
+                    let change = Self::edit_to(&record, *step, &envelope.spec);
+                    self.backend.store.apply(change).await?;
+                }
                 Arrival::Ended => return self.drop_ended(&record).await,
                 Arrival::PutOff(delay) => return self.put_off(&record, delay).await,
                 Arrival::Conflict => return self.bury_conflict(envelope).await,

@@ -104,6 +104,10 @@ impl Protocol {
             return Ok(store.create(vec![record]).await? != [Created::Conflict]);
         };
         match reassert(life, &stored.life) {
+            // It lost an edit too.
+            Some(step) if stored.spec.digest() != spec.digest() => {
+                drop(store.apply(Self::edit_to(&stored, step, spec)).await?);
+            }
             Some(step) => drop(store.apply(Self::change(&stored, step)).await?),
             // Somebody else's end. Of anything later, the next heartbeat tells.
             None if stored.life.fence < life.fence => return Ok(false),

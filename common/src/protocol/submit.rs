@@ -121,12 +121,10 @@ impl Protocol {
                 }
                 match self.backend.store.find(&id).await {
                     Ok(None) => None,
-                    Ok(Some(known)) if known.spec.digest() == spec.digest() => {
-                        Some(Ok(Submitted {
-                            id,
-                            existing: Some(known.life.state.kind()),
-                        }))
-                    }
+                    Ok(Some(known)) if is_same(&known.spec, &spec) => Some(Ok(Submitted {
+                        id,
+                        existing: Some(known.life.state.kind()),
+                    })),
                     Ok(Some(_)) => Some(Err(SubmitError::Conflict(id))),
                     Err(source) => Some(Err(SubmitError::Store { id, source })),
                 }
@@ -204,6 +202,12 @@ impl Protocol {
             });
         }
     }
+}
+
+/// What was submitted before is the same job also once its arguments were mended.
+fn is_same(known: &Spec, spec: &Spec) -> bool {
+    let digest = spec.digest();
+    known.digest() == digest || known.was(digest)
 }
 
 /// What a confirm that is no acceptance means. Queues that could not be declared are the likely

@@ -12,6 +12,8 @@
 //! | `script:<name>` | list | its versions, the latest first |
 //! | `index:<queue>:<state>` | sorted set | ids by creation, ms |
 //! | `batch:<batch>` | sorted set | ids by creation, ms |
+//! | `tally:<batch>` | hash | how many of its jobs went from one state to another, see below |
+//! | `batches` | sorted set | batches by the creation of their first job, ms |
 //! | `queues` | set | names of queues that ever had a job |
 //! | `expiry` | sorted set | ids of ended jobs by expiry, ms |
 //! | `worker:<id>` | string | the description of a worker that beats, with a time to live |
@@ -21,11 +23,14 @@
 //! | `filed` | string | the life of the server (`run_id`) in which all records were filed |
 //! | `since` | string | when this memory began, ms: younger than a heartbeat, it proves nothing |
 //!
+//! The fields of a tally are `<from>><to>`; nothing stands for before a job came and after it was
+//! forgotten. So a step is one count, not two: what came into a state, less what left it, is there.
+//!
 //! Channels: `job:<id>` for each job, named as its key; `watch:cancels`; and `alive:<id>`, which a
 //! worker listens to as long as it has a connection, and where nobody says anything.
 
 use crate::{
-    job::{BatchId, QueueName, ScriptName, StateKind, WorkerId},
+    job::{QueueName, ScriptName, StateKind, WorkerId},
     ports::Topic,
     wire::topology::Namespace,
 };
@@ -75,8 +80,20 @@ impl Keys {
         self.key(["batch:", ""])
     }
 
-    pub(super) fn batch(&self, batch: &BatchId) -> String {
+    pub(super) fn batch(&self, batch: &str) -> String {
         self.key(["batch:", batch])
+    }
+
+    pub(super) fn tallies(&self) -> String {
+        self.key(["tally:", ""])
+    }
+
+    pub(super) fn tally(&self, batch: &str) -> String {
+        self.key(["tally:", batch])
+    }
+
+    pub(super) fn all_batches(&self) -> String {
+        self.key(["batches", ""])
     }
 
     pub(super) fn queues(&self) -> String {
@@ -141,7 +158,9 @@ mod tests {
             keys.scripts(),
             keys.script(&"s".parse().unwrap()),
             keys.index(&queue, StateKind::Dead),
-            keys.batch(&"b".parse().unwrap()),
+            keys.batch("b"),
+            keys.tally("b"),
+            keys.all_batches(),
             keys.queues(),
             keys.expiry(),
             keys.worker(&"w".parse().unwrap()),

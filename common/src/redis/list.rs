@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     filter::Filter,
-    job::{QueueName, Record, StateKind},
+    job::{BatchId, QueueName, Record, StateKind},
     ports::{Listing, PageRequest, QueueCounts, StoreError},
 };
 
@@ -29,6 +29,8 @@ use crate::{
 const SCAN_MAX: usize = 5000;
 /// Records that one round trip reads; each may hold half a MiB.
 const CHUNK: usize = 64;
+/// Batches on a page, whatever is asked for.
+const BATCHES_MAX: usize = 500;
 
 pub(super) async fn list(
     link: &Link,
@@ -36,10 +38,7 @@ pub(super) async fn list(
     filter: &Filter,
     page: PageRequest,
 ) -> Result<Listing, StoreError> {
-    let after = match page.after.as_deref() {
-        Some(text) => Some(text.parse::<Cursor>().map_err(|why| failed(link, why))?),
-        None => None,
-    };
+    let after = cursor(link, page.after.as_deref())?;
     let now = link.now();
     let mut merge = Merge::new(link, indexes(link, keys, filter).await?, filter, now, after);
     let mut listing = Listing {
@@ -70,11 +69,12 @@ pub(super) async fn list(
     Ok(listing)
 }
 
-fn failed(link: &Link, why: String) -> StoreError {
-    StoreError::Failed {
+fn cursor(link: &Link, text: Option<&str>) -> Result<Option<Cursor>, StoreError> {
+    let cursor = text.map(str::parse).transpose();
+    cursor.map_err(|why| StoreError::Failed {
         at: link.at().to_owned(),
         why,
-    }
+    })
 }
 
 /// The smallest set of indexes that holds every job the filter can mean.
@@ -165,6 +165,24 @@ pub(super) async fn counts(link: &Link, keys: &Keys) -> Result<Vec<QueueCounts>,
         states: by_state(cards),
     });
     Ok(counts.filter(|counts| !counts.states.is_empty()).collect())
+}
+
+/// A page of batches, newest first, and where to go on.
+pub(super) async fn batches(
+    link: &Link,
+    keys: &Keys,
+    page: PageRequest,
+) -> Result<(Vec<BatchId>, Option<String>), StoreError> {
+    let after = cursor(link, page.after.as_deref())?;
+    let all = vec![keys.all_batches()];
+    let mut merge = Merge::new(link, all, &Filter::default(), link.now(), after);
+    let taken = merge.take(page.limit.clamp(1, BATCHES_MAX)).await?;
+    let last = taken.last().filter(|_| !merge.is_exhausted());
+    let next = last.map(|last| last.cursor.to_string());
+    let ids = taken
+        .iter()
+        .filter_map(|taken| taken.cursor.id.parse().ok());
+    Ok((ids.collect(), next))
 }
 
 fn by_state(cards: &[Value]) -> BTreeMap<StateKind, u64> {

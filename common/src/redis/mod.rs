@@ -48,10 +48,11 @@ use self::{
 };
 use crate::{
     filter::Filter,
-    job::{JobId, QueueName, Record, Script, ScriptName, ScriptVersion, WorkerId},
+    job::{BatchId, JobId, QueueName, Record, Script, ScriptName, ScriptVersion, WorkerId},
     ports::{
-        Applied, Beat, Change, Claim, Claimed, Created, Finding, InHand, Kept, Listing, Note,
-        PageRequest, Pulse, QueueCounts, Save, Saved, Store, StoreError, Topic, Watch, WorkerInfo,
+        Applied, BatchCounts, BatchListing, Beat, Change, Claim, Claimed, Created, Finding, InHand,
+        Kept, Listing, Note, PageRequest, Pulse, QueueCounts, Save, Saved, Store, StoreError,
+        Topic, Watch, WorkerInfo,
     },
     time::Timestamp,
     wire::topology::Namespace,
@@ -257,6 +258,21 @@ impl Store for RedisStore {
 
     async fn counts(&self) -> Result<Vec<QueueCounts>, StoreError> {
         list::counts(&self.link, &self.keys).await
+    }
+
+    async fn batch(&self, batch: &BatchId) -> Result<Option<BatchCounts>, StoreError> {
+        let tally = scripts::tally(&self.keys, batch);
+        let tallied = scripts::tallied(self.flights.send(tally).await?, batch);
+        tallied.map_err(|why| self.link.corrupt(format!("batch {batch}: {why}")))
+    }
+
+    async fn batches(&self, page: PageRequest) -> Result<BatchListing, StoreError> {
+        let (ids, next) = list::batches(&self.link, &self.keys, page).await?;
+        let counts = try_join_all(ids.iter().map(|batch| self.batch(batch))).await?;
+        Ok(BatchListing {
+            batches: counts.into_iter().flatten().collect(),
+            next,
+        })
     }
 
     async fn orphans(

@@ -27,6 +27,7 @@ pub(super) use self::texts::{due, life, version, worker};
 use crate::{
     job::{ATTEMPTS_KEPT, Attempt, Fence, Outcome, Record, State},
     life::{Life, Step},
+    ports::Edit,
 };
 
 /// What a list needs to know of a record.
@@ -51,7 +52,7 @@ fn put_json(pairs: &mut Pairs, name: &'static str, value: &impl Serialize) {
 pub(super) fn write(record: &Record) -> Pairs {
     let Record { spec, life, .. } = record;
     let mut pairs = Vec::with_capacity(4);
-    put(&mut pairs, "meta", texts::meta(record));
+    put(&mut pairs, "meta", texts::meta(spec, record.created));
     put_json(&mut pairs, "spec", spec);
     write_life(&mut pairs, life);
     if let Some(progress) = &record.progress {
@@ -67,6 +68,14 @@ pub(super) fn write(record: &Record) -> Pairs {
         let start = life.starts.wrapping_add(ATTEMPTS_KEPT).wrapping_sub(age);
         pairs.push((slot(start), texts::attempt(attempt).into_bytes()));
     }
+    pairs
+}
+
+/// What an edit changes.
+pub(super) fn write_edit(edit: &Edit) -> Pairs {
+    let mut pairs = Vec::with_capacity(2);
+    put(&mut pairs, "meta", texts::meta(&edit.spec, edit.created));
+    put_json(&mut pairs, "spec", &edit.spec);
     pairs
 }
 

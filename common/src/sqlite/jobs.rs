@@ -5,12 +5,13 @@ use rusqlite::{OptionalExtension, Row};
 use super::{
     fault::Fault,
     row::{self, Key, LifeRow, life_columns, signed},
+    tally::Place,
     writer::Txn,
 };
 use crate::{
-    job::{ATTEMPTS_KEPT, Attempt, Digest, Outcome, Record, State, StateKind},
+    job::{ATTEMPTS_KEPT, Attempt, Digest, Outcome, Record, Spec, State, StateKind},
     life::{EARLY_TOLERANCE, Life, expires},
-    ports::{Applied, Change, Claim, Claimed, Created, Grant, Kept, Note, Save, SaveKey, Saved},
+    ports::{Applied, Change, Claim, Claimed, Created, Grant},
     time::Timestamp,
 };
 
@@ -59,9 +60,14 @@ impl NewJob {
             let after = u32::try_from(after).unwrap_or(u32::MAX);
             keep_attempt(txn, seq, life.starts.wrapping_sub(after), attempt)?;
         }
+        let place = Place {
+            queue: &spec.queue,
+            batch: spec.batch.as_deref(),
+        };
+        let state = life.state.kind();
         txn.tally
             .borrow_mut()
-            .moved(&spec.queue, None, Some(life.state.kind()));
+            .came(place, self.record.created, state);
         Ok(Created::New)
     }
 
@@ -118,6 +124,7 @@ const fn const_sql() -> &'static str {
 struct Claimable {
     seq: i64,
     queue: String,
+    batch: Option<String>,
     from: StateKind,
     created: Timestamp,
     life: Life,
@@ -136,6 +143,7 @@ pub(super) fn claim(
     let Some(Claimable {
         seq,
         queue,
+        batch,
         from,
         created,
         mut life,
@@ -165,16 +173,20 @@ pub(super) fn claim(
             now.as_millis(),
             life.started.map(Timestamp::as_millis),
         ))?;
+    let place = Place {
+        queue: &queue,
+        batch: batch.as_deref(),
+    };
     txn.tally
         .borrow_mut()
-        .moved(&queue, Some(from), Some(StateKind::Running));
+        .moved(place, Some(from), Some(StateKind::Running));
     Ok(Claimed::Granted(Grant { life, created }))
 }
 
 /// Nothing where there is no record; within, nothing where it cannot be granted as it is.
 fn look(txn: &Txn<'_>, claim: &Claim, now: Timestamp) -> Result<Option<Option<Claimable>>, Fault> {
     let mut look = txn.db.prepare_cached(concat!(
-        "SELECT seq, queue, digest, created, deadline, due, attempt, ",
+        "SELECT seq, queue, digest, created, deadline, due, attempt, batch, ",
         life_columns!(),
         " FROM jobs WHERE id = ?1"
     ))?;
@@ -184,7 +196,7 @@ fn look(txn: &Txn<'_>, claim: &Claim, now: Timestamp) -> Result<Option<Option<Cl
 
 /// The columns of [`look`], by their places.
 fn claimable(row: &Row<'_>, claim: &Claim, now: Timestamp) -> Result<Option<Claimable>, Fault> {
-    const LIFE: usize = 7;
+    const LIFE: usize = 8;
     let from: StateKind = row::word(row, LIFE)?;
     let early: Option<i64> = row.get(5)?;
     let deadline: Option<i64> = row.get(4)?;
@@ -199,6 +211,7 @@ fn claimable(row: &Row<'_>, claim: &Claim, now: Timestamp) -> Result<Option<Clai
     Ok(Some(Claimable {
         seq: row.get(0)?,
         queue: row.get(1)?,
+        batch: row.get(7)?,
         from,
         created: Timestamp::from_millis(row.get(3)?),
         life: row::life(row, LIFE)?,
@@ -207,32 +220,53 @@ fn claimable(row: &Row<'_>, claim: &Claim, now: Timestamp) -> Result<Option<Clai
 
 /// Applies the step, if the job is still where it was made from.
 pub(super) fn apply(txn: &Txn<'_>, change: &Change) -> Result<Applied, Fault> {
-    let Some((seq, queue, log)) = still_there(txn, change)? else {
+    let Some(Found {
+        seq,
+        queue,
+        batch,
+        log,
+    }) = still_there(txn, change)?
+    else {
         let now_at = row::record(txn.db, Key::Id(&change.id), false)?;
         return Ok(now_at.map_or(Applied::Missing, |record| {
             Applied::Superseded(Box::new(record))
         }));
     };
     update(txn, seq, change)?;
+    if let Some(edit) = &change.edit {
+        rewrite(txn, seq, &edit.spec)?;
+    }
     let step = &change.step;
     if let Some(ended) = &step.ended {
         end_attempt(txn, seq, step.life.starts, ended, log)?;
     }
     let to = step.life.state.kind();
     if step.from.state != to {
+        let place = Place {
+            queue: &queue,
+            batch: batch.as_deref(),
+        };
         txn.tally
             .borrow_mut()
-            .moved(&queue, Some(step.from.state), Some(to));
+            .moved(place, Some(step.from.state), Some(to));
     }
     Ok(Applied::Done)
 }
 
-/// Its seq, queue and log. A look of its own costs far less than a `RETURNING`, for which SQLite
-/// makes a temporary table each time.
-fn still_there(txn: &Txn<'_>, change: &Change) -> Result<Option<(i64, String, String)>, Fault> {
+/// What a change needs to know of its job.
+struct Found {
+    seq: i64,
+    queue: String,
+    batch: Option<String>,
+    log: String,
+}
+
+/// A look of its own costs far less than a `RETURNING`, for which SQLite makes a temporary table
+/// each time.
+fn still_there(txn: &Txn<'_>, change: &Change) -> Result<Option<Found>, Fault> {
     let from = &change.step.from;
     let mut look = txn.db.prepare_cached(
-        "SELECT seq, queue, log FROM jobs
+        "SELECT seq, queue, batch, log FROM jobs
          WHERE id = ?1 AND state = ?2 AND attempt = ?3 AND fence = ?4 AND cancel = ?5",
     )?;
     let found = look.query_row(
@@ -243,7 +277,14 @@ fn still_there(txn: &Txn<'_>, change: &Change) -> Result<Option<(i64, String, St
             signed(from.fence),
             from.cancel_requested,
         ),
-        |row| row.try_into(),
+        |row| {
+            Ok(Found {
+                seq: row.get(0)?,
+                queue: row.get(1)?,
+                batch: row.get(2)?,
+                log: row.get(3)?,
+            })
+        },
     );
     Ok(found.optional()?)
 }
@@ -262,8 +303,22 @@ fn update(txn: &Txn<'_>, seq: i64, change: &Change) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Keeps the attempt with its log, or, where it could not bring one, with what it `noted` while it
-/// ran. A lost one's log also stays where the running one's was.
+/// Writes what is asked for anew; what was saved for other arguments is forgotten.
+fn rewrite(txn: &Txn<'_>, seq: i64, spec: &Spec) -> Result<(), Fault> {
+    txn.db
+        .prepare_cached("UPDATE jobs SET digest = ?2 WHERE seq = ?1")?
+        .execute((seq, spec.digest().0.to_be_bytes()))?;
+    txn.db
+        .prepare_cached("UPDATE specs SET spec = ?2 WHERE seq = ?1")?
+        .execute((seq, row::text(spec)?))?;
+    txn.db
+        .prepare_cached("DELETE FROM saves WHERE seq = ?1")?
+        .execute([seq])?;
+    Ok(())
+}
+
+/// Keeps the attempt with its log: what it said at its end, or else what it noted on the way. A lost
+/// one's notes also stay where they were.
 fn end_attempt(
     txn: &Txn<'_>,
     seq: i64,
@@ -274,17 +329,17 @@ fn end_attempt(
     if noted.is_empty() {
         return keep_attempt(txn, seq, starts, ended);
     }
-    let mut ended = ended.clone();
-    if ended.log.is_empty() {
-        ended.log = noted;
-    }
-    keep_attempt(txn, seq, starts, &ended)?;
     if ended.outcome != Outcome::Lost {
         txn.db
             .prepare_cached("UPDATE jobs SET log = '' WHERE seq = ?1")?
             .execute([seq])?;
     }
-    Ok(())
+    if !ended.log.is_empty() {
+        return keep_attempt(txn, seq, starts, ended);
+    }
+    let mut ended = ended.clone();
+    ended.log = noted;
+    keep_attempt(txn, seq, starts, &ended)
 }
 
 fn keep_attempt(txn: &Txn<'_>, seq: i64, starts: u32, attempt: &Attempt) -> Result<(), Fault> {
@@ -294,78 +349,10 @@ fn keep_attempt(txn: &Txn<'_>, seq: i64, starts: u32, attempt: &Attempt) -> Resu
     Ok(())
 }
 
-/// Keeps progress and log of the running attempt.
-pub(super) fn note(txn: &Txn<'_>, note: &Note) -> Result<Kept, Fault> {
-    let progress = note.progress.as_ref().map(row::text).transpose()?;
-    let written = txn
-        .db
-        .prepare_cached(
-            "UPDATE jobs SET progress = ?3, log = ?4
-             WHERE id = ?1 AND fence = ?2 AND state = 'running'",
-        )?
-        .execute((&*note.id, signed(note.fence), progress, &note.log))?;
-    if written == 1 {
-        return Ok(Kept::Done);
-    }
-    let known = seq(txn, &note.id)?;
-    Ok(known.map_or(Kept::Missing, |_| Kept::Lost))
-}
-
-/// Keeps a checkpoint or a step's result of the running attempt.
-pub(super) fn save(txn: &Txn<'_>, save: &Save) -> Result<Kept, Fault> {
-    let (kind, name) = match &save.key {
-        SaveKey::Checkpoint => (0, ""),
-        SaveKey::Step(name) => (1, name.as_str()),
-    };
-    let written = txn
-        .db
-        .prepare_cached(
-            "INSERT INTO saves (seq, kind, name, value)
-             SELECT seq, ?3, ?4, ?5 FROM jobs
-             WHERE id = ?1 AND fence = ?2 AND state = 'running'
-             ON CONFLICT DO UPDATE SET value = excluded.value",
-        )?
-        .execute((&*save.id, signed(save.fence), kind, name, save.value.get()))?;
-    if written == 1 {
-        return Ok(Kept::Done);
-    }
-    let known = seq(txn, &save.id)?;
-    Ok(known.map_or(Kept::Missing, |_| Kept::Lost))
-}
-
-fn seq(txn: &Txn<'_>, id: &str) -> Result<Option<i64>, Fault> {
-    let mut look = txn
-        .db
-        .prepare_cached("SELECT seq FROM jobs WHERE id = ?1")?;
-    Ok(look.query_row([id], |row| row.get(0)).optional()?)
-}
-
-/// What attempts saved.
-pub(super) fn saved(db: &rusqlite::Connection, id: &str) -> Result<Saved, Fault> {
-    let mut look = db.prepare_cached(
-        "SELECT kind, name, value FROM saves WHERE seq = (SELECT seq FROM jobs WHERE id = ?1)",
-    )?;
-    let mut rows = look.query([id])?;
-    let mut saved = Saved::default();
-    while let Some(row) = rows.next()? {
-        let text = row
-            .get_ref("value")?
-            .as_str()
-            .map_err(rusqlite::Error::from);
-        let value = row::parse("value", text?)?;
-        if row.get::<_, i64>("kind")? == 0 {
-            saved.checkpoint = Some(value);
-        } else {
-            saved.steps.insert(row.get("name")?, value);
-        }
-    }
-    Ok(saved)
-}
-
 /// Forgets up to `limit` jobs whose time is over.
 pub(super) fn expire(txn: &Txn<'_>, now: Timestamp, limit: i64) -> Result<usize, Fault> {
     let mut due = txn.db.prepare_cached(
-        "SELECT seq, queue, state FROM jobs WHERE expires <= ?1 ORDER BY expires LIMIT ?2",
+        "SELECT seq, queue, state, batch FROM jobs WHERE expires <= ?1 ORDER BY expires LIMIT ?2",
     )?;
     let mut rows = due.query((now.as_millis(), limit))?;
     let mut over: Vec<i64> = Vec::new();
@@ -375,7 +362,12 @@ pub(super) fn expire(txn: &Txn<'_>, now: Timestamp, limit: i64) -> Result<usize,
             .as_str()
             .map_err(rusqlite::Error::from)?;
         let state = row::word(row, 2)?;
-        txn.tally.borrow_mut().moved(queue, Some(state), None);
+        let batch = row.get_ref("batch")?.as_str_or_null();
+        let place = Place {
+            queue,
+            batch: batch.map_err(rusqlite::Error::from)?,
+        };
+        txn.tally.borrow_mut().moved(place, Some(state), None);
         over.push(row.get("seq")?);
     }
     for seq in &over {

@@ -19,6 +19,7 @@ mod messages;
 mod query;
 mod readers;
 mod row;
+mod saves;
 mod schema;
 mod scout;
 mod scripts;

@@ -9,7 +9,9 @@ use super::fault::Fault;
 /// Written in the file's header: "Haul".
 const APPLICATION_ID: i64 = 0x4861_756c;
 /// The version of `schema.sql`.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
+/// From the version before: what `schema.sql` has that it had not.
+const FROM_2: &str = include_str!("schema/from-2.sql");
 /// How long SQLite itself waits for another process's commit.
 const BUSY: Duration = Duration::from_secs(5);
 const WRITER_CACHE_KIB: u32 = 8 * 1024;
@@ -47,10 +49,17 @@ pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
         )));
     }
     let txn = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if recognise(&txn)? == 0 {
-        txn.execute_batch(include_str!("schema.sql"))?;
-        txn.pragma_update(None, "application_id", APPLICATION_ID)?;
-        txn.pragma_update(None, "user_version", VERSION)?;
+    match recognise(&txn)? {
+        VERSION => {}
+        2 => {
+            txn.execute_batch(FROM_2)?;
+            txn.pragma_update(None, "user_version", VERSION)?;
+        }
+        _ => {
+            txn.execute_batch(include_str!("schema.sql"))?;
+            txn.pragma_update(None, "application_id", APPLICATION_ID)?;
+            txn.pragma_update(None, "user_version", VERSION)?;
+        }
     }
     txn.execute_batch(include_str!("scripts.sql"))?;
     txn.commit()?;
@@ -65,7 +74,7 @@ fn recognise(db: &Connection) -> Result<i64, Fault> {
     let tables = number("SELECT count(*) FROM sqlite_master")?;
     match (application, version) {
         (0, 0) if tables == 0 => Ok(0),
-        (APPLICATION_ID, VERSION) => Ok(version),
+        (APPLICATION_ID, 2 | VERSION) => Ok(version),
         (APPLICATION_ID, _) if version > VERSION => Err(Fault::wrong(format!(
             "a newer Haul wrote it (format {version}, this one knows {VERSION}); \
              use that Haul, or name another file"

@@ -86,7 +86,7 @@ CREATE INDEX jobs_cancels ON jobs (seq) WHERE cancel = 1 AND state = 'running';
 CREATE INDEX jobs_rare ON jobs (created)
     WHERE state <> 'queued' AND state <> 'running' AND state <> 'succeeded';
 
--- What never changes: the spec, and the bytes where they could not be read.
+-- What only an edit changes: the spec; and the bytes where they could not be read.
 CREATE TABLE specs (
     seq  INTEGER PRIMARY KEY,
     spec TEXT NOT NULL,
@@ -115,6 +115,20 @@ CREATE TABLE tallies (
     jobs  INTEGER NOT NULL,
     PRIMARY KEY (queue, state)
 ) WITHOUT ROWID;
+-- The same of batches, which may be as many as jobs: one row each, gone with its last job.
+CREATE TABLE batches (
+    batch     TEXT PRIMARY KEY,
+    created   INTEGER NOT NULL,
+    blocked   INTEGER NOT NULL,
+    scheduled INTEGER NOT NULL,
+    queued    INTEGER NOT NULL,
+    running   INTEGER NOT NULL,
+    retrying  INTEGER NOT NULL,
+    succeeded INTEGER NOT NULL,
+    dead      INTEGER NOT NULL,
+    cancelled INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX batches_created ON batches (created);
 CREATE TABLE workers (
     id    TEXT PRIMARY KEY,
     info  TEXT NOT NULL,

@@ -10,15 +10,16 @@ use super::{
     jobs::{self, NewJob},
     query,
     row::{self, Key},
-    scripts, workers,
+    saves, scripts, tally, workers,
     writer::{OnDisk, Txn},
 };
 use crate::{
     filter::Filter,
-    job::{JobId, QueueName, Record, Script, ScriptName, ScriptVersion, WorkerId},
+    job::{BatchId, JobId, QueueName, Record, Script, ScriptName, ScriptVersion, WorkerId},
     ports::{
-        Applied, Beat, Change, Claim, Claimed, Created, Finding, InHand, Kept, Listing, Note,
-        PageRequest, Pulse, QueueCounts, Save, Saved, Store, StoreError, Topic, Watch, WorkerInfo,
+        Applied, BatchCounts, BatchListing, Beat, Change, Claim, Claimed, Created, Finding, InHand,
+        Kept, Listing, Note, PageRequest, Pulse, QueueCounts, Save, Saved, Store, StoreError,
+        Topic, Watch, WorkerInfo,
     },
     time::Timestamp,
 };
@@ -94,20 +95,20 @@ impl Store for Sqlite {
     async fn note(&self, note: Note) -> Result<Kept, StoreError> {
         let id = note.id.clone();
         let kept = self
-            .write(1, OnDisk::Soon, move |txn| jobs::note(txn, &note))
+            .write(1, OnDisk::Soon, move |txn| saves::note(txn, &note))
             .await?;
         self.inner.hub.tick_job(&id);
         Ok(kept)
     }
 
     async fn save(&self, save: Save) -> Result<Kept, StoreError> {
-        self.write(1, OnDisk::Now, move |txn| jobs::save(txn, &save))
+        self.write(1, OnDisk::Now, move |txn| saves::save(txn, &save))
             .await
     }
 
     async fn saved(&self, id: &JobId) -> Result<Saved, StoreError> {
         let id = id.clone();
-        self.read(move |db| jobs::saved(db, &id)).await
+        self.read(move |db| saves::saved(db, &id)).await
     }
 
     async fn keep_script(&self, script: Script) -> Result<(), StoreError> {
@@ -182,6 +183,15 @@ impl Store for Sqlite {
 
     async fn counts(&self) -> Result<Vec<QueueCounts>, StoreError> {
         self.read(query::counts).await
+    }
+
+    async fn batch(&self, batch: &BatchId) -> Result<Option<BatchCounts>, StoreError> {
+        let batch = batch.clone();
+        self.read(move |db| tally::batch(db, &batch)).await
+    }
+
+    async fn batches(&self, page: PageRequest) -> Result<BatchListing, StoreError> {
+        self.read(move |db| tally::batches(db, &page)).await
     }
 
     async fn orphans(

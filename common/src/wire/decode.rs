@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, str::FromStr, time::Duration};
 use super::{Message, header as h, is_brokers};
 use crate::{
     job::{
-        BODY_BYTES_MAX, Envelope, Fence, HeaderValue, JobId, Json, Lane, MAX_ATTEMPTS_MAX,
+        BODY_BYTES_MAX, Digest, Envelope, Fence, HeaderValue, JobId, Json, Lane, MAX_ATTEMPTS_MAX,
         QueueName, Spec, Tag, TaskName,
     },
     time::Timestamp,
@@ -25,6 +25,7 @@ pub(super) const KNOWN: &[&str] = &[
     h::GUARD,
     h::FENCE,
     h::REDRIVE,
+    h::EARLIER,
     h::REASON,
     h::ERROR,
     h::QUEUE,
@@ -190,16 +191,18 @@ impl Headers<'_> {
             return Err(wrong(h::RETENTION_S, "is longer than time lasts"));
         }
         spec.deadline = self.time(h::DEADLINE)?;
-        if let Some(list) = self.text(h::TAGS)? {
-            let words = list
-                .split(',')
-                .map(str::trim)
-                .filter(|word| !word.is_empty());
-            spec.tags = words
-                .map(|word| name::<Tag>(h::TAGS, Some(word)))
-                .collect::<Result<_, _>>()?;
-        }
+        spec.tags = self.list::<Tag>(h::TAGS)?;
+        spec.earlier = self.list::<Digest>(h::EARLIER)?;
         Ok(())
+    }
+
+    fn list<T: FromStr<Err: ToString>>(&self, header: &str) -> Result<Vec<T>, Malformed> {
+        let words = self.text(header)?.unwrap_or_default().split(',');
+        words
+            .map(str::trim)
+            .filter(|word| !word.is_empty())
+            .map(|word| name::<T>(header, Some(word)))
+            .collect()
     }
 
     /// One that a job may come to.

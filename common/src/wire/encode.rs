@@ -79,6 +79,10 @@ fn options(spec: &Spec) -> BTreeMap<String, HeaderValue> {
         let tags: Vec<&str> = spec.tags.iter().map(|tag| &**tag).collect();
         put(h::TAGS, text(tags.join(",")));
     }
+    if !spec.earlier.is_empty() {
+        let digests: Vec<String> = spec.earlier.iter().map(ToString::to_string).collect();
+        put(h::EARLIER, text(digests.join(",")));
+    }
     headers
 }
 

@@ -85,6 +85,8 @@ pub mod header {
     pub const FENCE: &str = "fence";
     /// The message sends an ended job round again; ours.
     pub const REDRIVE: &str = "redrive";
+    /// Comma list of digests that the job had before it was edited; ours.
+    pub const EARLIER: &str = "earlier";
     /// Why the job is dead; ours, on dead letters.
     pub const REASON: &str = "reason";
     /// What went wrong; ours, on dead letters and failed answers.

@@ -273,3 +273,22 @@ fn brackets_in_text_are_not_depth() {
     message.body = Bytes::from(format!("[\"{}\\\"[\"]", "[{".repeat(500)));
     assert!(read(&message).is_ok());
 }
+
+// ---- edits
+
+#[test]
+fn what_a_job_was_before_its_edits_travels_with_it() {
+    let spec = Spec::new("email.send".parse().unwrap(), mail(), json(&()).unwrap());
+    let edited = spec.edited(json(&1).unwrap()).unwrap();
+    let twice = edited.edited(json(&2).unwrap()).unwrap();
+    let message = encode(&Envelope::first(twice.clone(), None));
+    let came = read(&message).unwrap().spec;
+    assert_eq!(came.earlier, [spec.digest(), edited.digest()]);
+    assert!(came.was(spec.digest()) && !came.was(twice.digest()));
+    let back = twice.edited(json(&()).unwrap()).unwrap();
+    assert_eq!(back.earlier, [edited.digest(), twice.digest()]);
+    let mut wrong = message;
+    let header = HeaderValue::Text("no digest".to_owned());
+    wrong.head.headers.insert(h::EARLIER.to_owned(), header);
+    assert_eq!(read(&wrong).unwrap_err().field, h::EARLIER);
+}

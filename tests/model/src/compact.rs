@@ -239,7 +239,9 @@ impl Rec {
             Arrival::Apply(step) => Decision::Apply(Move::of(*self, &step)),
             Arrival::Ended => Decision::Ended,
             Arrival::PutOff(_) => Decision::PutOff,
-            Arrival::Conflict => unreachable!("there is one job"),
+            Arrival::Conflict | Arrival::Edit(_) => {
+                unreachable!("there is one job, and nobody edits it")
+            }
         }
     }
 

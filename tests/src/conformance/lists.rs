@@ -258,6 +258,7 @@ pub async fn only_what_ended_is_forgotten_and_only_in_time(store: &dyn Store) {
         id: redriven.id.clone(),
         step: life.die(Reason::Fatal, failed("x"), store.now()).unwrap(),
         expires: Some(ago(1)),
+        edit: None,
     };
     store.apply(change).await.unwrap();
     apply(store, &redriven.id, Life::redrive).await;

@@ -3,9 +3,11 @@
 //!
 //! Each gets a backend with nothing in it, and may use the queues of [`crate::backends::QUEUES`].
 
+pub mod batches;
 pub mod broker;
 pub mod changes;
 pub mod delays;
+pub mod edits;
 pub mod facts;
 pub mod lists;
 pub mod saves;

@@ -90,13 +90,13 @@ async fn a_handler_for_others_gets_what_no_other_handler_takes(fleet: Fleet) {
         chosen_id: false,
     };
     fleet.producer.submit_all(vec![submission]).await;
-    let (to, mut ends) = mpsc::unbounded_channel();
+    let (to, mut news) = mpsc::unbounded_channel();
     let worker = fleet
         .worker(|w| {
             w.queue(&*queue("default"), 2)
                 .handle(scripted::run)
                 .handle_others(async |ctx: Context<_>, args: Json| Ok(json(&(ctx.task(), args))?))
-                .report_to(to)
+                .observe(to)
                 .at_most(TWO)
         })
         .await;
@@ -107,12 +107,17 @@ async fn a_handler_for_others_gets_what_no_other_handler_takes(fleet: Fleet) {
     };
     assert_eq!(result.get(), r#"["test.count",{"n":7}]"#);
     let mut told = Vec::new();
-    while let Ok(end) = ends.try_recv() {
-        assert_eq!((end.attempt, end.state), (1, Some(StateKind::Succeeded)));
-        told.push(end.job);
+    while let Ok((id, life)) = news.try_recv() {
+        assert_eq!(life.attempt, 1);
+        told.push((id, life.state.kind()));
     }
     told.sort();
-    let mut both = vec![own.id().clone(), other.id];
-    both.sort();
-    assert_eq!(told, both);
+    let both = [own.id().clone(), other.id];
+    let steps = [StateKind::Running, StateKind::Succeeded];
+    let mut expected: Vec<_> = both
+        .iter()
+        .flat_map(|id| steps.map(|state| (id.clone(), state)))
+        .collect();
+    expected.sort();
+    assert_eq!(told, expected);
 }

@@ -4,6 +4,7 @@
 
 mod callbacks;
 mod cancel;
+mod edit;
 mod errand;
 mod janitor;
 mod lanes;
@@ -16,3 +17,4 @@ mod shell;
 mod stopping;
 mod strangers;
 mod submit;
+mod tallies;

@@ -68,12 +68,7 @@ async fn receive(hub: &Hub, delivery: &Delivery, busy: &Busy<'_>) -> Option<Rece
 }
 
 /// Runs the attempt, and writes its end.
-async fn work(
-    hub: &Hub,
-    core: &Arc<Core>,
-    settlement: Settlement,
-    slot: OwnedSemaphorePermit,
-) {
+async fn work(hub: &Hub, core: &Arc<Core>, settlement: Settlement, slot: OwnedSemaphorePermit) {
     hub.show(core.spec().id.clone(), core.assignment.life.clone());
     let mut settlement = Some(settlement);
     let ended = supervise::run(hub, core, &mut settlement).await;

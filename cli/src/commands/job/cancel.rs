@@ -5,23 +5,26 @@ use haul_producer::{CancelOutcome, JobId, Producer, StateKind};
 
 use super::{
     act::{self, Done},
-    select::Choice,
+    select::{Choice, Targets},
 };
 use crate::{exit::Code, session::Session};
 
 /// Which jobs.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Ends with 5 if a job is unknown and with 6 if one had already succeeded or died. A filter without
-a state means jobs that have not ended.
+With ids, says of each what came of it. With a filter, shows how many jobs match and five of them,
+and asks; without a terminal it wants --yes. Then it prints a summary, and names what it could not
+cancel. A filter without a state means jobs that have not ended.
+
+Ends with 5 if a job is unknown and with 6 if one had already succeeded or died.
 
 Examples:
   haul job cancel 01980d4e-7c5a-7000-8000-000000000000
-  haul job cancel --filter 'queue:mail age:>1d' --dry-run
-  haul job cancel --filter 'batch:import-7' --yes")]
+  haul job cancel 'state:queued queue:mail' --dry-run
+  haul job cancel 'queue:mail age:>1d' --yes --rate 100/s")]
 pub(crate) struct CancelArgs {
     #[command(flatten)]
-    choice: Choice,
+    targets: Targets,
 }
 
 /// Cancels the jobs.
@@ -29,17 +32,27 @@ pub(crate) struct CancelArgs {
 /// # Errors
 /// When one cannot be cancelled.
 pub(super) async fn run(session: &Session, args: CancelArgs) -> anyhow::Result<()> {
+    let choice = args.targets.read()?;
     let producer = session.connect().await?;
+    cancel_chosen(session, &producer, choice).await
+}
+
+/// Cancels what was chosen.
+///
+/// # Errors
+/// When one cannot be cancelled.
+pub(crate) async fn cancel_chosen(
+    session: &Session,
+    producer: &Producer,
+    choice: Choice,
+) -> anyhow::Result<()> {
     let open: Vec<_> = StateKind::ALL
         .iter()
         .copied()
         .filter(|state| !state.is_terminal())
         .collect();
-    let ids = args
-        .choice
-        .settle(session, &producer, "cancel", &open)
-        .await?;
-    act::on_each(session, ids, |id| cancel(&producer, id)).await
+    let chosen = choice.settle(session, producer, "cancel", &open).await?;
+    act::on_each(session, "cancel", chosen, |id| cancel(producer, id)).await
 }
 
 async fn cancel(producer: &Producer, id: JobId) -> anyhow::Result<Done> {

@@ -2,19 +2,24 @@
 
 mod act;
 mod cancel;
+mod edit;
 mod lease;
 mod list;
+mod logs;
 mod pull;
 mod push;
+mod rate;
 mod retry;
 mod select;
 mod show;
 mod wait;
+mod watch;
 
 use std::time::Duration;
 
 use clap::Subcommand;
 
+pub(crate) use self::{cancel::cancel_chosen, retry::retry_chosen, select::Bulk};
 use crate::session::Session;
 
 /// What to do with jobs.
@@ -34,10 +39,16 @@ pub(crate) enum JobCommand {
     Show(show::ShowArgs),
     /// List jobs, newest first
     List(list::ListArgs),
+    /// Print what a job logged, and follow it
+    Logs(logs::LogsArgs),
+    /// Watch the jobs of a batch or of a filter until all have ended
+    Watch(watch::WatchArgs),
     /// Wait until jobs have ended and print their results
     Wait(wait::WaitArgs),
     /// Cancel jobs: at once if they wait, else their handler is told to stop
     Cancel(cancel::CancelArgs),
+    /// Give a dead or cancelled job other arguments; retry then sends it
+    Edit(edit::EditArgs),
     /// Send dead or cancelled jobs round again, same id, fresh attempts
     Retry(retry::RetryArgs),
 }
@@ -55,8 +66,11 @@ pub(crate) async fn run(session: &Session, command: JobCommand) -> anyhow::Resul
         JobCommand::Extend(args) => lease::extend(session, args).await,
         JobCommand::Show(args) => show::run(session, args).await,
         JobCommand::List(args) => list::run(session, args).await,
+        JobCommand::Logs(args) => logs::run(session, args).await,
+        JobCommand::Watch(args) => watch::run(session, args).await,
         JobCommand::Wait(args) => wait::run(session, args).await,
         JobCommand::Cancel(args) => cancel::run(session, args).await,
+        JobCommand::Edit(args) => edit::run(session, args).await,
         JobCommand::Retry(args) => retry::run(session, args).await,
     }
 }

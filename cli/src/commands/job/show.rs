@@ -4,7 +4,7 @@ use clap::Args;
 use haul_common::{job::Record, time::show_duration};
 use haul_producer::{JobId, Producer, Timestamp};
 
-use super::age;
+use super::{age, count};
 use crate::{
     exit::{Code, Exit},
     output,
@@ -43,7 +43,7 @@ pub(super) async fn run(session: &Session, args: ShowArgs) -> anyhow::Result<()>
 ///
 /// # Errors
 /// When there is none.
-async fn find(producer: &Producer, id: &JobId) -> anyhow::Result<Record> {
+pub(super) async fn find(producer: &Producer, id: &JobId) -> anyhow::Result<Record> {
     producer.find(id).await?.ok_or_else(|| {
         Exit::with(
             Code::NotFound,
@@ -98,6 +98,9 @@ fn describe(record: &Record, now: Timestamp) -> Vec<String> {
         spec.timeout.map(show_duration).unwrap_or_default(),
     );
     fact("deadline", optional(spec.deadline));
+    let edits = spec.earlier.len();
+    let edited = (edits > 0).then(|| count(edits, "time"));
+    fact("edited", edited.unwrap_or_default());
     fact("args", spec.args.get().to_owned());
     fact("progress", progress(record));
     fact(
@@ -183,7 +186,7 @@ fn indented(text: &str) -> String {
 }
 
 /// Nothing in a log may move the cursor of whoever looks at it.
-fn printable(line: &str) -> String {
+pub(super) fn printable(line: &str) -> String {
     line.chars()
         .map(|c| {
             if c.is_control() && c != '\t' {

@@ -10,7 +10,6 @@ use haul_common::{
 use haul_producer::{JobId, Producer, WorkerInfo};
 use haul_worker::Running;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
@@ -30,6 +29,7 @@ use crate::{
     exit::{Code, Exit},
     screen::talk,
     session::Session,
+    signals::Signals,
 };
 
 const DRAW: Duration = Duration::from_millis(250);
@@ -373,30 +373,6 @@ impl Follow<'_> {
             Some(error) => Err(error),
             None if self.tally.unsuccessful() > 0 => Err(Exit::silent(Code::Unsuccessful)),
             None => Ok(()),
-        }
-    }
-}
-
-/// SIGINT and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self {
-            interrupt,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    /// Which exit code the next one asks for.
-    async fn next(&mut self) -> Code {
-        tokio::select! {
-            _ = self.interrupt.recv() => Code::Interrupted,
-            _ = self.terminate.recv() => Code::Terminated,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Fields of tokens in a fixed order, with a bar between. No token can hold one; empty stands for
 //! none. Scripts read the first two.
 //!
-//! `meta`, what never changes: digest, queue, created, deadline, batch.
+//! `meta`, what only an edit changes: digest, queue, created, deadline, batch.
 //!
 //! `head`, where the job is in its life. The part that a compare-and-set compares comes first:
 //! state, attempt, fence, cancel, starts, crashes, started, error, when, what. `error` says whether
@@ -17,7 +17,7 @@ use std::{
 };
 
 use crate::{
-    job::{Attempt, Fence, Json, Record, State, StateKind, WorkerId},
+    job::{Attempt, Fence, Json, Spec, State, StateKind, WorkerId},
     life::{Life, Version},
     time::Timestamp,
 };
@@ -42,12 +42,11 @@ fn put_time(text: &mut String, time: Option<Timestamp>) {
     }
 }
 
-pub(super) fn meta(record: &Record) -> String {
-    let spec = &record.spec;
+pub(super) fn meta(spec: &Spec, created: Timestamp) -> String {
     let mut text = String::with_capacity(160);
     put(&mut text, spec.digest());
     put(&mut text, &spec.queue);
-    put_time(&mut text, Some(record.created));
+    put_time(&mut text, Some(created));
     put_time(&mut text, spec.deadline);
     text.push_str(spec.batch.as_deref().unwrap_or_default());
     text

@@ -10,10 +10,18 @@ use crate::{
 };
 
 pub(in crate::redis) fn apply(keys: &Keys, change: &Change) -> Call {
-    let Change { id, step, expires } = change;
+    let Change {
+        id,
+        step,
+        expires,
+        edit,
+    } = change;
     let (from, to) = (step.from.state, step.life.state.kind());
     let stop = to == StateKind::Running && step.life.cancel_requested;
-    let call = Call::new(&APPLY, &[keys.job(id), keys.indexes(), keys.expiry()])
+    let mut names = Vec::with_capacity(5);
+    names.extend([keys.job(id), keys.indexes(), keys.expiry(), keys.tallies()]);
+    names.extend(edit.is_some().then(|| keys.saved(id)));
+    let call = Call::new(&APPLY, &names)
         .text(id)
         .text(&record::version(&step.from))
         .text(from.as_str())
@@ -28,7 +36,11 @@ pub(in crate::redis) fn apply(keys: &Keys, change: &Change) -> Call {
     } else {
         call.text("")
     };
-    call.pairs(record::write_step(step))
+    let call = call.pairs(record::write_step(step));
+    match edit {
+        Some(edit) => call.pairs(record::write_edit(edit)),
+        None => call,
+    }
 }
 
 pub(in crate::redis) fn applied(value: Value) -> Result<Applied, Unreadable> {

@@ -1,6 +1,6 @@
 -- The common way into an attempt: grants it if the job waits for just this one, and it is time.
 --
--- KEYS  1 job   2 prefix of the indexes
+-- KEYS  1 job   2 prefix of the indexes   3 prefix of the tallies of batches
 -- ARGV  1 id   2 attempt   3 digest   4 worker   5 how early a job may start, ms
 -- Returns nil if there is no record; {0, record as HGETALL} if it is not claimable like this; or
 --         {1, created, head, error or nil}.
@@ -8,8 +8,8 @@
 -- Fences and times are past what tostring() keeps, so they are formatted; doubles hold them exactly.
 local job = redis.call('HMGET', KEYS[1], 'meta', 'head')
 if not job[2] then return false end
-local digest, queue, created, deadline =
-    string.match(job[1], '^([^|]*)|([^|]*)|([^|]*)|([^|]*)')
+local digest, queue, created, deadline, batch =
+    string.match(job[1], '^([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)')
 local state, attempt, last, starts, crashes, started, failed, due = string.match(job[2],
     '^([^|]*)|([^|]*)|([^|]*)|[^|]*|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)')
 local time = redis.call('TIME')
@@ -30,5 +30,6 @@ redis.call('HSET', KEYS[1], 'head', head)
 local index = KEYS[2] .. queue .. ':'
 redis.call('ZREM', index .. state, ARGV[1])
 redis.call('ZADD', index .. 'running', created, ARGV[1])
+if batch ~= '' then redis.call('HINCRBY', KEYS[3] .. batch, state .. '>running', 1) end
 redis.call('PUBLISH', KEYS[1], '')
 return {1, created, head, failed == '1' and redis.call('HGET', KEYS[1], 'error')}

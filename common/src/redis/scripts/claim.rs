@@ -11,7 +11,8 @@ use crate::{
 };
 
 pub(in crate::redis) fn claim(keys: &Keys, claim: &Claim) -> Call {
-    Call::new(&CLAIM, &[keys.job(&claim.id), keys.indexes()])
+    let names = [keys.job(&claim.id), keys.indexes(), keys.tallies()];
+    Call::new(&CLAIM, &names)
         .text(&claim.id)
         .number(claim.attempt)
         .text(&claim.digest.to_string())

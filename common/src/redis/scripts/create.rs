@@ -13,14 +13,16 @@ use crate::{
 pub(in crate::redis) fn create(keys: &Keys, job: &Record) -> Call {
     let Record { spec, life, .. } = job;
     let state = life.state.kind();
-    let mut names = Vec::with_capacity(5);
+    let mut names = Vec::with_capacity(7);
     names.extend([
         keys.job(&spec.id),
         keys.index(&spec.queue, state),
         keys.queues(),
         keys.expiry(),
     ]);
-    names.extend(spec.batch.as_ref().map(|batch| keys.batch(batch)));
+    if let Some(batch) = &spec.batch {
+        names.extend([keys.batch(batch), keys.tally(batch), keys.all_batches()]);
+    }
     let call = Call::new(&CREATE, &names)
         .text(&spec.id)
         .text(&spec.queue)
@@ -29,6 +31,8 @@ pub(in crate::redis) fn create(keys: &Keys, job: &Record) -> Call {
         Some(at) => call.number(at.as_millis()),
         None => call.text(""),
     };
+    let call = call.text(state.as_str());
+    let call = call.text(spec.batch.as_deref().unwrap_or_default());
     call.pairs(record::write(job))
 }
 

@@ -1,6 +1,7 @@
 -- Forgets jobs whose retention is over: records, what they saved, and index entries together.
 --
 -- KEYS  1 expiry   2 prefix of the indexes   3 of jobs   4 of what they saved   5 of batches
+--       6 of their tallies   7 batches
 -- ARGV  1 how many at most   2… states of jobs that have ended
 -- Returns {how many entries it met, how many records it removed}.
 --
@@ -18,7 +19,14 @@ for _, id in ipairs(due) do
     if ended[state] then
         local queue, batch = string.match(job[2], '^[^|]*|([^|]*)|[^|]*|[^|]*|([^|]*)')
         redis.call('ZREM', KEYS[2] .. queue .. ':' .. state, id)
-        if batch ~= '' then redis.call('ZREM', KEYS[5] .. batch, id) end
+        if batch ~= '' then
+            redis.call('ZREM', KEYS[5] .. batch, id)
+            redis.call('HINCRBY', KEYS[6] .. batch, state .. '>', 1)
+            if redis.call('EXISTS', KEYS[5] .. batch) == 0 then
+                redis.call('DEL', KEYS[6] .. batch)
+                redis.call('ZREM', KEYS[7], batch)
+            end
+        end
         redis.call('DEL', KEYS[3] .. id, KEYS[4] .. id)
         removed = removed + 1
     end

@@ -10,6 +10,7 @@ mod create;
 mod keep;
 mod lease;
 mod stored;
+mod tally;
 
 use std::sync::LazyLock;
 
@@ -24,6 +25,7 @@ pub(super) use lease::{lease, leased};
 pub(super) use stored::{
     forget_script, keep_script, names_of_scripts, script_names, script_versions, versions,
 };
+pub(super) use tally::{tallied, tally};
 
 use super::{
     keys::Keys,
@@ -51,6 +53,7 @@ scripts! {
     PRUNE = "prune.lua";
     REFILE = "refile.lua";
     SAVE = "save.lua";
+    TALLY = "tally.lua";
 }
 
 /// Room that a call of the common scripts needs.
@@ -150,6 +153,8 @@ pub(super) fn expire(keys: &Keys, limit: usize) -> Call {
         keys.job(""),
         keys.saved(""),
         keys.batches(),
+        keys.tallies(),
+        keys.all_batches(),
     ];
     let ended = StateKind::ALL.iter().filter(|state| state.is_terminal());
     let call = Call::new(&EXPIRE, &keys).number(limit);
@@ -178,6 +183,7 @@ pub(super) fn refile(keys: &Keys, ids: &[String]) -> Call {
         keys.expiry(),
         keys.batches(),
         keys.job(""),
+        keys.tallies(),
     ];
     let (ended, others): (Vec<StateKind>, Vec<StateKind>) =
         StateKind::ALL.iter().partition(|state| state.is_terminal());

@@ -1,6 +1,7 @@
 -- Files records in the indexes by what they say themselves.
 --
 -- KEYS  1 prefix of the indexes   2 queues   3 expiry   4 prefix of batches   5 prefix of jobs
+--       6 prefix of the tallies of batches
 -- ARGV  1 for how long an ended job is kept whose expiry is unknown, ms   2 how many states are of
 --       jobs that have ended   3 how many states there are   4… the states, those first   … ids
 -- Returns how many of the records were filed wrongly.
@@ -37,7 +38,11 @@ for place = 4 + count, #ARGV do
         else
             changed = changed + redis.call('ZREM', KEYS[3], id)
         end
-        if changed > 0 then wrong = wrong + 1 end
+        if changed > 0 then
+            wrong = wrong + 1
+            -- Counted anew when somebody asks.
+            if batch ~= '' then redis.call('DEL', KEYS[6] .. batch) end
+        end
     end
 end
 return wrong

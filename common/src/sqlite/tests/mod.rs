@@ -1,6 +1,7 @@
 //! What only this adapter promises. Two `Sqlite`s on one path stand for two processes: nothing is
 //! shared between them but the file.
 
+mod batches;
 mod jobs;
 mod messages;
 
@@ -132,6 +133,7 @@ fn change(spec: &Spec, step: Step) -> Change {
         id: spec.id.clone(),
         step,
         expires,
+        edit: None,
     }
 }
 
@@ -153,4 +155,17 @@ fn assert_tallied(file: &File) {
            EXCEPT SELECT queue, state, jobs FROM tallies)",
     );
     assert_eq!((wrong, missing), (0, 0));
+    let count = "sum(state = 'blocked'), sum(state = 'scheduled'), sum(state = 'queued'),
+        sum(state = 'running'), sum(state = 'retrying'), sum(state = 'succeeded'),
+        sum(state = 'dead'), sum(state = 'cancelled')";
+    let jobs = format!(
+        "SELECT batch, min(created), {count} FROM jobs WHERE batch IS NOT NULL GROUP BY batch"
+    );
+    for (one, other) in [
+        ("SELECT * FROM batches", &*jobs),
+        (&jobs, "SELECT * FROM batches"),
+    ] {
+        let sql = format!("SELECT count(*) FROM ({one} EXCEPT {other})");
+        assert_eq!(file.ask(&sql), 0, "{sql}");
+    }
 }

@@ -206,7 +206,7 @@ async fn one(session: &Session, job: Submission, wait: Option<Duration>) -> anyh
 }
 
 /// Reads the arguments from where they are, and checks that they are JSON.
-fn arguments(given: &str) -> anyhow::Result<Json> {
+pub(super) fn arguments(given: &str) -> anyhow::Result<Json> {
     let (text, place) = if given == "-" {
         let mut text = String::new();
         let read = std::io::stdin().read_to_string(&mut text);

@@ -1,0 +1,83 @@
+//! Counts of a batch after somebody laid hands on what they count.
+
+use std::collections::BTreeMap;
+
+use haul_common::job::{BatchId, StateKind};
+use haul_tests::{backends::redis_url, fleet::Fleet, scripted::Act};
+use redis::aio::MultiplexedConnection;
+
+haul_tests::on_fleet! {
+    a_tally_that_does_not_tell_of_all_jobs_is_counted_anew,
+    a_batch_whose_records_are_gone_is_no_more,
+}
+
+async fn delete(redis: &mut MultiplexedConnection, key: String) {
+    let gone: u32 = redis::cmd("DEL")
+        .arg(&key)
+        .query_async(redis)
+        .await
+        .unwrap();
+    assert_eq!(gone, 1, "{key}");
+}
+
+/// Three jobs of a batch, one of them cancelled; and a connection of our own, and our prefix there.
+async fn batch(fleet: &Fleet, batch: &BatchId) -> (Vec<String>, MultiplexedConnection, String) {
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let job = fleet.job([Act::Ok]).batch(batch.clone()).await.unwrap();
+        ids.push(job.id().to_string());
+    }
+    fleet
+        .producer
+        .cancel(&ids[0].parse().unwrap())
+        .await
+        .unwrap();
+    let client = redis::Client::open(redis_url()).unwrap();
+    let connection = client.get_multiplexed_async_connection().await.unwrap();
+    let namespace = fleet.urls().namespace.unwrap();
+    (ids, connection, format!("{{{namespace}}}:"))
+}
+
+async fn counted(fleet: &Fleet, batch: &BatchId) -> BTreeMap<StateKind, u64> {
+    let counts = fleet.producer.batch(batch).await.unwrap();
+    counts.map(|counts| counts.states).unwrap_or_default()
+}
+
+async fn a_tally_that_does_not_tell_of_all_jobs_is_counted_anew(fleet: Fleet) {
+    let name: BatchId = "b".parse().unwrap();
+    let (ids, mut redis, prefix) = batch(&fleet, &name).await;
+    let whole = BTreeMap::from([(StateKind::Queued, 2), (StateKind::Cancelled, 1)]);
+    assert_eq!(counted(&fleet, &name).await, whole);
+    // As if an older Haul had made them.
+    delete(&mut redis, format!("{prefix}tally:b")).await;
+    delete(&mut redis, format!("{prefix}batches")).await;
+    assert_eq!(counted(&fleet, &name).await, whole);
+    let page = haul_common::ports::PageRequest {
+        limit: 10,
+        after: None,
+    };
+    let listed = fleet.producer.batches(page).await.unwrap().batches;
+    assert_eq!(listed[0].states, whole);
+    // A record that is gone is found out when its index is read.
+    delete(&mut redis, format!("{prefix}job:{}", ids[0])).await;
+    let filter = "batch:b".parse().unwrap();
+    let page = haul_common::ports::PageRequest {
+        limit: 10,
+        after: None,
+    };
+    fleet.producer.list(&filter, page).await.unwrap();
+    assert_eq!(
+        counted(&fleet, &name).await,
+        [(StateKind::Queued, 2)].into()
+    );
+}
+
+async fn a_batch_whose_records_are_gone_is_no_more(fleet: Fleet) {
+    let name: BatchId = "b".parse().unwrap();
+    let (ids, mut redis, prefix) = batch(&fleet, &name).await;
+    for id in ids {
+        delete(&mut redis, format!("{prefix}job:{id}")).await;
+    }
+    delete(&mut redis, format!("{prefix}tally:b")).await;
+    assert_eq!(fleet.producer.batch(&name).await.unwrap(), None);
+}
