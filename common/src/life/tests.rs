@@ -186,6 +186,12 @@ fn a_job_started_when_its_first_attempt_did() {
 }
 
 #[test]
+fn an_attempt_ends_no_earlier_than_it_began() {
+    let step = running().release(NOW - Duration::from_millis(2)).unwrap();
+    assert_eq!(step.ended.unwrap().finished, NOW);
+}
+
+#[test]
 fn success_clears_the_error_of_an_earlier_attempt_and_release_keeps_it() {
     let mut life = running();
     life.error = Some("boom".to_owned());

@@ -79,7 +79,8 @@ impl Life {
             fence: self.fence,
             worker: worker.clone(),
             started: *began,
-            finished: now,
+            // It began by the store's own clock, and ends by what is known of that here.
+            finished: now.max(*began),
             outcome: stop.outcome,
             error: stop.error,
             log: String::new(),
