@@ -32,6 +32,8 @@ pub(super) struct Intake {
     pub(super) timeout: Option<Duration>,
     pub(super) lane: Lane,
     pub(super) is_resumed: bool,
+    /// In this process, and nobody else.
+    pub(super) works_here: bool,
 }
 
 /// A job that is on its way.

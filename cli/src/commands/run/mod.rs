@@ -49,7 +49,12 @@ use self::{
     work::{Deed, Work},
 };
 use super::worker::cores;
-use crate::{exit::Exit, output, session::Session};
+use crate::{
+    callbacks::{self, HttpFlags},
+    exit::Exit,
+    output,
+    session::Session,
+};
 
 pub(crate) use identity::is_run_queue;
 pub(crate) use options::RunArgs;
@@ -95,6 +100,7 @@ pub(crate) async fn run(session: &Session, mut args: RunArgs) -> anyhow::Result<
         timeout: args.timeout,
         lane: args.priority,
         is_resumed,
+        works_here,
     };
     if is_resumed {
         intake.call_back(&producer).await?;
@@ -158,10 +164,10 @@ async fn start(
     (origin, source): (Origin, Source),
 ) -> anyhow::Result<()> {
     let news = mpsc::unbounded_channel();
-    let works_here = is_run_queue(&intake.identity.queue);
+    let works_here = intake.works_here;
     let (workers, slots, running) = if works_here {
         let slots = args.jobs.map_or_else(cores, |jobs| jobs.get() as usize);
-        let running = worker(&producer, &intake, slots, news.0.clone()).await?;
+        let running = worker(session, &producer, &intake, slots, news.0.clone()).await?;
         (Vec::new(), slots, Some(running))
     } else {
         let workers = serving(&producer, &intake.identity.queue).await?;
@@ -224,12 +230,16 @@ fn outlet(session: &Session, args: &RunArgs, is_resumed: bool) -> anyhow::Result
 }
 
 async fn worker(
+    session: &Session,
     producer: &Producer,
     intake: &Intake,
     slots: usize,
     news: mpsc::UnboundedSender<News>,
 ) -> anyhow::Result<Running> {
-    let worker = Worker::new(producer.backend().clone())?.builtins(Shell::Allowed);
+    let http = callbacks::settle(&session.settings, HttpFlags::default())?;
+    let worker = Worker::new(producer.backend().clone())?
+        .builtins(Shell::Allowed)
+        .http(http);
     let task = intake.work.task();
     if !worker.knows(task) {
         return Err(Exit::usage(format!(
