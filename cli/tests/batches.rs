@@ -1,5 +1,7 @@
 //! `haul batch` and `haul job watch`, from outside.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod common;
 
 use std::io::{BufRead, BufReader};

@@ -1,5 +1,7 @@
 //! Cancelling, retrying and editing, from outside.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod common;
 
 use std::{

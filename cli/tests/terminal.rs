@@ -1,5 +1,7 @@
 //! What a person at a terminal sees, through a pseudo-terminal.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod common;
 
 use std::{

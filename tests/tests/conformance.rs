@@ -96,7 +96,6 @@ macro_rules! stores {
                 applying_twice_changes_once,
                 a_step_of_an_unknown_job_is_missing,
                 an_attempt_keeps_its_log,
-                the_last_lines_of_a_log_are_kept,
                 the_log_of_a_lost_attempt_stays,
                 the_history_of_attempts_is_bounded,
                 a_thousand_changes_at_once_each_get_their_answer,

@@ -317,8 +317,8 @@ fn rewrite(txn: &Txn<'_>, seq: i64, spec: &Spec) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Keeps the attempt with its log: what it said at its end, or else what it noted on the way. A lost
-/// one's notes also stay where they were.
+/// Keeps the attempt with its log, or, where it could not bring one, with what it `noted` while it
+/// ran. A lost one's log also stays where the running one's was.
 fn end_attempt(
     txn: &Txn<'_>,
     seq: i64,
@@ -329,17 +329,17 @@ fn end_attempt(
     if noted.is_empty() {
         return keep_attempt(txn, seq, starts, ended);
     }
+    let mut ended = ended.clone();
+    if ended.log.is_empty() {
+        ended.log = noted;
+    }
+    keep_attempt(txn, seq, starts, &ended)?;
     if ended.outcome != Outcome::Lost {
         txn.db
             .prepare_cached("UPDATE jobs SET log = '' WHERE seq = ?1")?
             .execute([seq])?;
     }
-    if !ended.log.is_empty() {
-        return keep_attempt(txn, seq, starts, ended);
-    }
-    let mut ended = ended.clone();
-    ended.log = noted;
-    keep_attempt(txn, seq, starts, &ended)
+    Ok(())
 }
 
 fn keep_attempt(txn: &Txn<'_>, seq: i64, starts: u32, attempt: &Attempt) -> Result<(), Fault> {

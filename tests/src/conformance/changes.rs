@@ -260,24 +260,6 @@ pub async fn an_attempt_keeps_its_log(store: &dyn Store) {
     assert_eq!(logs, [log, ""], "each has its own");
 }
 
-/// What an attempt says at its end is its whole log: nothing that it noted on the way replaces it.
-pub async fn the_last_lines_of_a_log_are_kept(store: &dyn Store) {
-    let spec = spec("mail", 1);
-    let life = running(store, &spec, &WorkerId::random()).await;
-    let note = Note {
-        id: spec.id.clone(),
-        fence: life.fence,
-        progress: None,
-        log: "one\n".to_owned(),
-    };
-    assert_eq!(store.note(note).await.unwrap(), Kept::Done);
-    let mut step = life.release(store.now()).unwrap();
-    step.ended.as_mut().unwrap().log = "one\ntwo\n".to_owned();
-    store.apply(change(&spec.id, step)).await.unwrap();
-    let record = found(store, &spec.id).await;
-    assert_eq!((&*record.attempts[0].log, &*record.log), ("one\ntwo\n", ""));
-}
-
 /// Of an attempt whose worker vanished, what it noted is all there is, and it stays.
 pub async fn the_log_of_a_lost_attempt_stays(store: &dyn Store) {
     let spec = spec("mail", 1);

@@ -13,12 +13,13 @@ if string.sub(job[1], 1, #ARGV[2]) ~= ARGV[2] then return redis.call('HGETALL', 
 redis.call('HSET', KEYS[1], unpack(ARGV, 7))
 if ARGV[3] ~= ARGV[4] then
     local queue, created, batch = string.match(job[2], '^[^|]*|([^|]*)|([^|]*)|[^|]*|([^|]*)')
-    local index = KEYS[2] .. queue .. ':'
-    redis.call('ZREM', index .. ARGV[3], ARGV[1])
-    redis.call('ZADD', index .. ARGV[4], created, ARGV[1])
+    -- First of all: where it is missing, the indexes are wrong too, which is found out (refile.lua).
     if batch ~= '' then
         redis.call('HINCRBY', KEYS[4] .. batch, ARGV[3] .. '>' .. ARGV[4], 1)
     end
+    local index = KEYS[2] .. queue .. ':'
+    redis.call('ZREM', index .. ARGV[3], ARGV[1])
+    redis.call('ZADD', index .. ARGV[4], created, ARGV[1])
 end
 if KEYS[5] then redis.call('DEL', KEYS[5]) end
 if ARGV[5] == 'never' then

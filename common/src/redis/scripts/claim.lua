@@ -27,9 +27,9 @@ if started == '' then started = now end
 local head = 'running|' .. attempt .. '|' .. fence .. '|0|' .. starts + 1 .. '|' .. crashes .. '|'
     .. started .. '|' .. failed .. '|' .. now .. '|' .. ARGV[4]
 redis.call('HSET', KEYS[1], 'head', head)
+if batch ~= '' then redis.call('HINCRBY', KEYS[3] .. batch, state .. '>running', 1) end
 local index = KEYS[2] .. queue .. ':'
 redis.call('ZREM', index .. state, ARGV[1])
 redis.call('ZADD', index .. 'running', created, ARGV[1])
-if batch ~= '' then redis.call('HINCRBY', KEYS[3] .. batch, state .. '>running', 1) end
 redis.call('PUBLISH', KEYS[1], '')
 return {1, created, head, failed == '1' and redis.call('HGET', KEYS[1], 'error')}

@@ -190,7 +190,8 @@ pub(super) fn refile(keys: &Keys, ids: &[String]) -> Call {
     let call = Call::new(&REFILE, &keys)
         .number(RETENTION_DEAD.as_millis())
         .number(ended.len())
-        .number(StateKind::ALL.len());
+        .number(StateKind::ALL.len())
+        .number(tally::COUNTED_ANEW_MAX);
     let states = ended.into_iter().chain(others);
     let call = states.fold(call, |call, state| call.text(state.as_str()));
     ids.iter().fold(call, |call, id| call.text(id))

@@ -3,18 +3,19 @@
 -- KEYS  1 prefix of the indexes   2 queues   3 expiry   4 prefix of batches   5 prefix of jobs
 --       6 prefix of the tallies of batches
 -- ARGV  1 for how long an ended job is kept whose expiry is unknown, ms   2 how many states are of
---       jobs that have ended   3 how many states there are   4… the states, those first   … ids
+--       jobs that have ended   3 how many states there are   4 most jobs of a batch that may be
+--       counted anew   5… the states, those first   … ids
 -- Returns how many of the records were filed wrongly.
 local time = redis.call('TIME')
 local expiry = string.format('%.0f', time[1] * 1000 + ARGV[1])
 local count = tonumber(ARGV[3])
 local ended, states = {}, {}
 for place = 1, count do
-    states[place] = ARGV[3 + place]
+    states[place] = ARGV[4 + place]
     ended[states[place]] = place <= tonumber(ARGV[2])
 end
 local wrong = 0
-for place = 4 + count, #ARGV do
+for place = 5 + count, #ARGV do
     local id = ARGV[place]
     local job = redis.call('HMGET', KEYS[5] .. id, 'head', 'meta')
     local state = job[1] and string.match(job[1], '^[^|]*')
@@ -40,8 +41,10 @@ for place = 4 + count, #ARGV do
         end
         if changed > 0 then
             wrong = wrong + 1
-            -- Counted anew when somebody asks.
-            if batch ~= '' then redis.call('DEL', KEYS[6] .. batch) end
+            -- Without its tally, the batch is counted anew at the next look.
+            if batch ~= '' and redis.call('ZCARD', KEYS[4] .. batch) <= tonumber(ARGV[4]) then
+                redis.call('DEL', KEYS[6] .. batch)
+            end
         end
     end
 end

@@ -12,8 +12,8 @@ use crate::{
     time::Timestamp,
 };
 
-/// About a tenth of a second.
-const COUNTED_ANEW_MAX: usize = 100_000;
+/// About half a second, in which the server does nothing else.
+pub(super) const COUNTED_ANEW_MAX: usize = 500_000;
 
 pub(in crate::redis) fn tally(keys: &Keys, batch: &BatchId) -> Call {
     let names = [
