@@ -16,6 +16,7 @@ mod hub;
 mod jobs;
 mod liveness;
 mod messages;
+mod oldest;
 mod query;
 mod readers;
 mod row;
@@ -39,6 +40,7 @@ use std::{
 
 use crate::{
     job::QueueName,
+    metrics::PublishMeters,
     ports::{BrokerError, StoreError},
 };
 use fault::Fault;
@@ -46,11 +48,15 @@ use hub::Hub;
 use readers::Readers;
 use writer::{OnDisk, Writer};
 
+/// What it is, in logs and metrics.
+const KIND: &str = "sqlite";
+
 /// One SQLite file as broker and store.
 #[derive(Debug)]
 pub struct Sqlite {
     inner: Arc<Inner>,
     scout: Mutex<Option<JoinHandle<()>>>,
+    meters: PublishMeters,
 }
 
 /// What consumers and calls share.
@@ -96,6 +102,7 @@ impl Sqlite {
         Ok(Self {
             inner: Arc::new(inner),
             scout: Mutex::new(Some(scout)),
+            meters: PublishMeters::new(KIND),
         })
     }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Sqlite, check,
+    KIND, Sqlite, check,
     fault::Fault,
     jobs::{self, NewJob},
-    query,
+    oldest, query,
     row::{self, Key},
     scripts, workers,
     writer::{OnDisk, Txn},
@@ -182,6 +182,16 @@ impl Store for Sqlite {
 
     async fn counts(&self) -> Result<Vec<QueueCounts>, StoreError> {
         self.read(query::counts).await
+    }
+
+    async fn oldest(&self, queues: &[QueueName]) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        let queues = queues.to_vec();
+        self.read(move |db| oldest::oldest(db, &queues, Timestamp::now()))
+            .await
+    }
+
+    fn kind(&self) -> &'static str {
+        KIND
     }
 
     async fn orphans(
