@@ -44,7 +44,7 @@ impl Registry {
 
     /// Tasks that have a handler.
     pub(crate) fn tasks(&self) -> impl Iterator<Item = &'static str> {
-        self.0.keys().copied()
+        self.named.keys().copied()
     }
 
     pub(crate) fn add<S, T, H, F>(&mut self, state: Arc<S>, handler: H)
