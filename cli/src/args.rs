@@ -87,6 +87,8 @@ pub(crate) enum Command {
     /// Store scripts by name, for jobs that only carry the name
     #[command(subcommand)]
     Script(commands::script::ScriptCommand),
+    /// Export figures of the whole fleet to Prometheus
+    Exporter(commands::exporter::ExporterArgs),
     /// Check broker, store and workers, and say what to do
     Doctor(commands::doctor::DoctorArgs),
     /// Measure what this broker and store do, on this machine, now

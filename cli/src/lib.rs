@@ -9,6 +9,7 @@ mod bench;
 mod callbacks;
 mod commands;
 mod exit;
+mod exporter;
 mod log;
 mod output;
 mod redact;

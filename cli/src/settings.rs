@@ -23,11 +23,23 @@
 //! cpu = "10m"
 //! open_files = 256
 //! output = "10MiB"
+//! listen = "127.0.0.1:9464"
+//!
+//! [exporter]
+//! listen = "127.0.0.1:9465"
+//! interval = "15s"
+//! objective = "5m"
+//! objectives = { mail = "30s" }
+//! canary = ["default"]
+//! canary_every = "1m"
 //! ```
 //!
 //! The section `[http]` is read in [`crate::callbacks`].
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use haul_common::connect::{DEFAULT_URL, Urls};
 use serde::Deserialize;
@@ -43,12 +55,16 @@ pub(crate) struct Settings {
     pub(crate) urls: Urls,
     /// How much is logged; by command when absent.
     pub(crate) log: Option<String>,
+    /// Where to answer monitors, by the environment.
+    pub(crate) listen: Option<String>,
     /// What the file says of workers.
     pub(crate) worker: WorkerFile,
     /// What the file says of `http.request`.
     pub(crate) http: HttpFile,
     /// What the file says of shell jobs.
     pub(crate) shell: ShellFile,
+    /// What the file says of the exporter.
+    pub(crate) exporter: ExporterFile,
 }
 
 /// The file.
@@ -63,7 +79,10 @@ pub(crate) struct File {
     worker: WorkerFile,
     #[serde(default)]
     http: HttpFile,
+    #[serde(default)]
     shell: ShellFile,
+    #[serde(default)]
+    exporter: ExporterFile,
 }
 
 /// The part of the file that is about workers.
@@ -79,6 +98,28 @@ pub(crate) struct WorkerFile {
     pub(crate) allow_shell: Option<bool>,
     /// Whether a lower lane waits until the higher ones are empty.
     pub(crate) strict_lanes: Option<bool>,
+    /// Where to answer monitors.
+    pub(crate) listen: Option<String>,
+}
+
+/// The part of the file that is about the exporter.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExporterFile {
+    /// Where to answer monitors.
+    pub(crate) listen: Option<String>,
+    /// How often to look.
+    pub(crate) interval: Option<String>,
+    /// For how long a job of any queue should wait at most.
+    pub(crate) objective: Option<String>,
+    /// The same, of single queues.
+    #[serde(default)]
+    pub(crate) objectives: BTreeMap<String, String>,
+    /// Queues that get a canary.
+    #[serde(default)]
+    pub(crate) canary: Vec<String>,
+    /// How often.
+    pub(crate) canary_every: Option<String>,
 }
 
 /// One source of the same settings.
@@ -120,6 +161,13 @@ impl Settings {
         broker.starts_with("sqlite:") && store.as_ref().is_none_or(|store| store == broker)
     }
 
+    /// The SQLite file that is the store, if it is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        let Urls { broker, store, .. } = &self.urls;
+        let path = store.as_ref().unwrap_or(broker).strip_prefix("sqlite:")?;
+        Some(Path::new(path.strip_prefix("//").unwrap_or(path)))
+    }
+
     fn merge(flags: &Global, environment: Layer, file: File) -> Self {
         let flags = Layer {
             broker: flags.broker.clone(),
@@ -128,6 +176,7 @@ impl Settings {
             log: flags.log.clone(),
         };
         let (worker, shell, http) = (file.worker, file.shell, file.http);
+        let exporter = file.exporter;
         let file = Layer {
             broker: file.broker,
             store: file.store,
@@ -147,9 +196,11 @@ impl Settings {
         Self {
             urls,
             log,
+            listen: env("HAUL_LISTEN"),
             worker,
             http,
             shell,
+            exporter,
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod filter;
 mod hosts;
 pub mod job;
 pub mod life;
+pub mod metrics;
 pub mod ports;
 pub mod protocol;
 pub mod rabbitmq;

@@ -13,6 +13,7 @@ pub mod conformance;
 pub mod fleet;
 pub mod fuzz;
 pub mod hostile;
+pub mod http;
 pub mod jobs;
 pub mod proxy;
 pub mod raw_amqp;

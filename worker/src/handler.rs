@@ -42,6 +42,11 @@ impl Registry {
         self.named.contains_key(task)
     }
 
+    /// Tasks that have a handler.
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = &'static str> {
+        self.named.keys().copied()
+    }
+
     pub(crate) fn add<S, T, H, F>(&mut self, state: Arc<S>, handler: H)
     where
         S: Send + Sync + 'static,

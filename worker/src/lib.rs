@@ -22,6 +22,7 @@
 //! ```
 
 mod context;
+pub mod endpoint;
 mod handler;
 mod io;
 pub mod lease;
@@ -36,9 +37,10 @@ pub use context::{Context, StopCause};
 pub use haul_common::{
     connect::{Backend, ConnectError, Urls},
     job::{Backoff, Failure, FailureKind, JobId, Lane, QueueName, Task},
+    metrics,
     time::Timestamp,
 };
 pub use memory::MemoryError;
-pub use run::{RunError, Running};
+pub use run::{RunError, Running, Status};
 pub use tasks::{Shell, http::Http};
 pub use worker::Worker;

@@ -33,6 +33,11 @@ impl Stop {
         });
     }
 
+    /// Whether the stop has come this far.
+    pub(crate) fn has_reached(&self, level: Level) -> bool {
+        *self.0.borrow() >= level
+    }
+
     /// Waits until the stop has come this far.
     pub(crate) async fn reached(&self, level: Level) {
         let mut watch = self.0.subscribe();

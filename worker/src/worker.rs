@@ -1,6 +1,9 @@
 //! Put a worker together.
 
-use std::{collections::BTreeMap, fmt, future::Future, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, fmt, future::Future, net::SocketAddr, num::NonZeroU32, sync::Arc,
+    time::Duration,
+};
 
 use haul_common::{
     connect::{Backend, ConnectError, Urls},
@@ -65,6 +68,7 @@ impl Worker<()> {
             at_most: None,
             until_idle: None,
             observer: None,
+            listen: None,
             wrong: None,
         };
         Self {
@@ -137,6 +141,15 @@ impl<S: Send + Sync + 'static> Worker<S> {
     /// Whether it has a handler for this task.
     pub fn knows(&self, task: &str) -> bool {
         self.parts.registry.contains(task)
+    }
+
+    /// Answers monitors on this address: `/metrics` for Prometheus, `/livez` and `/readyz`. Anybody
+    /// who reaches it may ask, so keep it inside. An application with a server of its own can
+    /// serve [`haul_common::metrics::registry`] and [`Running::status`] there instead.
+    #[must_use]
+    pub const fn listen(mut self, at: SocketAddr) -> Self {
+        self.parts.listen = Some(at);
+        self
     }
 
     /// Runs the jobs of `T` with this handler.

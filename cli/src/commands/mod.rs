@@ -3,6 +3,7 @@
 pub(crate) mod batch;
 pub(crate) mod completions;
 pub(crate) mod doctor;
+pub(crate) mod exporter;
 pub(crate) mod job;
 pub(crate) mod queue;
 pub(crate) mod run;
@@ -50,6 +51,7 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::Batch(command) => batch::run(session, command).await,
         Command::Queue(command) => queue::run(session, command).await,
         Command::Script(command) => script::run(session, command).await,
+        Command::Exporter(args) => exporter::run(session, args).await,
         Command::Doctor(args) => doctor::run(session, args).await,
         Command::Bench(args) => bench(session, &args).await,
         Command::Completions(args) => completions::run(&args),

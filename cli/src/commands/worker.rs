@@ -1,6 +1,6 @@
 //! `haul worker`
 
-use std::{num::NonZeroU32, str::FromStr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, str::FromStr, time::Duration};
 
 use clap::Args;
 use haul_common::time::parse_duration;
@@ -20,13 +20,14 @@ use crate::{
 SIGTERM or Ctrl-C drains: nothing new starts, and what runs may finish within the grace. A second
 one stops at once; what ran is given back and runs again elsewhere.
 
-Settings of the file haul.toml, section [worker]: queues, grace, allow_shell, strict_lanes; section
-[shell], for what jobs run: programs, scripts, env, job_env, user, memory, cpu, open_files, output;
+Settings of the file haul.toml, section [worker]: queues, grace, allow_shell, strict_lanes, listen;
+section [shell], for what jobs run: programs, scripts, env, job_env, user, memory, cpu, open_files, output;
 section [http]: allow, sign_key_files, ca_file, cert_file, key_file.
 
 Examples:
   haul worker
   haul worker --queue mail=8 --queue reports=2 --grace 2m
+  haul worker --listen 127.0.0.1:9464
   haul worker --broker amqp://localhost --store redis://localhost --queue build --allow-shell
   haul worker --queue media --allow-program ffmpeg --allow-program /opt/bin/resize")]
 pub(crate) struct WorkerArgs {
@@ -57,6 +58,10 @@ pub(crate) struct WorkerArgs {
     /// How long a drain waits for what runs, such as 30s or 5m [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     grace: Option<Duration>,
+    /// Answer /metrics (for Prometheus), /livez and /readyz on this address; whoever reaches it may
+    /// ask [env: HAUL_LISTEN] [default: nowhere]
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
+    listen: Option<SocketAddr>,
     #[command(flatten)]
     http: HttpFlags,
 }
@@ -125,6 +130,9 @@ pub(crate) async fn run(session: &Session, args: WorkerArgs) -> anyhow::Result<(
     if let Some(grace) = grace {
         worker = worker.grace(grace);
     }
+    if let Some(at) = listen(session, args.listen, file.listen.as_ref(), "worker")? {
+        worker = worker.listen(at);
+    }
     if args.strict_lanes || file.strict_lanes.unwrap_or(false) {
         worker = worker.strict_lanes();
     }
@@ -134,6 +142,9 @@ pub(crate) async fn run(session: &Session, args: WorkerArgs) -> anyhow::Result<(
 async fn serve(session: &Session, worker: Worker<()>, queues: &[QueueSlots]) -> anyhow::Result<()> {
     let running = worker.start().await?;
     running.stop_on_signals();
+    if let Some(at) = running.listening() {
+        session.say(format!("haul: metrics on http://{at}/metrics"));
+    }
     let names: Vec<&str> = queues.iter().map(|QueueSlots(name, _)| &**name).collect();
     let mut readiness = running.readiness();
     let announce = async {
@@ -146,6 +157,41 @@ async fn serve(session: &Session, worker: Worker<()>, queues: &[QueueSlots]) -> 
         () = announce => {}
     }
     Ok(())
+}
+
+/// Where to answer monitors: by flag, environment or file.
+///
+/// # Errors
+/// When it is no address.
+pub(crate) fn listen(
+    session: &Session,
+    flag: Option<SocketAddr>,
+    file: Option<&String>,
+    section: &str,
+) -> anyhow::Result<Option<SocketAddr>> {
+    if flag.is_some() {
+        return Ok(flag);
+    }
+    let read = |text: &String, place: &str| {
+        parse_address(text).map_err(|why| Exit::usage(format!("{place}: {why}")))
+    };
+    if let Some(text) = &session.settings.listen {
+        return read(text, "HAUL_LISTEN").map(Some);
+    }
+    let place = format!("the settings' file, [{section}] listen");
+    file.map(|text| read(text, &place)).transpose()
+}
+
+/// Reads an address to listen on.
+pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let wrong = |_| {
+        format!(
+            "`{}` is not an address to listen on; write IP:PORT, such as 127.0.0.1:9464, or \
+             0.0.0.0:9464 for every network of this machine",
+            text.chars().take(80).collect::<String>()
+        )
+    };
+    text.parse().map_err(wrong)
 }
 
 fn in_file(key: &str, why: &dyn std::fmt::Display) -> anyhow::Error {

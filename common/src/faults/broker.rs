@@ -69,6 +69,14 @@ impl Broker for FaultyBroker {
         self.go(Call::Facts, self.inner.facts(queue)).await
     }
 
+    async fn unrouted(&self) -> Result<u64, BrokerError> {
+        self.go(Call::Facts, self.inner.unrouted()).await
+    }
+
+    fn kind(&self) -> &'static str {
+        self.inner.kind()
+    }
+
     async fn check(&self) -> Vec<Finding> {
         self.inner.check().await
     }

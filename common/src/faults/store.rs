@@ -167,6 +167,14 @@ impl Store for FaultyStore {
         self.go(Call::Read, self.inner.refile()).await
     }
 
+    async fn oldest(&self, queues: &[QueueName]) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        self.go(Call::Read, self.inner.oldest(queues)).await
+    }
+
+    fn kind(&self) -> &'static str {
+        self.inner.kind()
+    }
+
     async fn watch(&self, topic: Topic) -> Result<Watch, StoreError> {
         self.go(Call::Read, self.inner.watch(topic)).await
     }

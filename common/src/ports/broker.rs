@@ -42,6 +42,15 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// When the broker is away or the queue does not exist.
     async fn facts(&self, queue: &QueueName) -> Result<QueueFacts, BrokerError>;
 
+    /// How many messages that no queue wanted wait for a worker to look at them.
+    ///
+    /// # Errors
+    /// When the broker is away.
+    async fn unrouted(&self) -> Result<u64, BrokerError>;
+
+    /// What it is, in a word.
+    fn kind(&self) -> &'static str;
+
     /// Looks at connection, version and settings, for `haul doctor`.
     async fn check(&self) -> Vec<Finding>;
 

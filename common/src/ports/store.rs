@@ -163,6 +163,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// When the store is away.
     async fn batches(&self, page: PageRequest) -> Result<BatchListing, StoreError>;
 
+    /// For each queue, since when the job may start that has waited longest of those that have not.
+    /// Looks at a few places of each queue, however many jobs wait: what waits for a time of its
+    /// own may be missed while much of that was created earlier.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn oldest(&self, queues: &[QueueName]) -> Result<Vec<Option<Timestamp>>, StoreError>;
+
+    /// What it is, in a word.
+    fn kind(&self) -> &'static str;
+
     /// Up to `limit` running jobs that nobody runs: their worker is not alive; or it is `me`, and
     /// `in_hand`, asked after the record was read, says no. Looks at running jobs only.
     ///
@@ -375,6 +386,9 @@ pub struct WorkerInfo {
     pub started: Timestamp,
     /// Queues and how many of their jobs it runs at once.
     pub queues: BTreeMap<QueueName, u32>,
+    /// It starts nothing new.
+    #[serde(default)]
+    pub quiet: bool,
 }
 
 /// Answer to a [`Beat`].

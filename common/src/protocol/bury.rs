@@ -10,6 +10,7 @@ use super::{Protocol, ProtocolError, Receipt};
 use crate::{
     job::{BODY_BYTES_MAX, Envelope, JobId, Reason, Record},
     life::Life,
+    metrics,
     ports::{Applied, Created, Delivery, Publication, Route, Verdict},
     wire::{self, Malformed, Message},
 };
@@ -27,7 +28,9 @@ impl Protocol {
         tracing::warn!(job = %spec.id, %taken, "a message with a taken id is kept as dead");
         let now = self.backend.store.now();
         let record = Record::new(spec, Life::stillborn(Reason::Rejected, error, now), now);
-        self.backend.store.create(vec![record.clone()]).await?;
+        if self.backend.store.create(vec![record.clone()]).await? == [Created::New] {
+            metrics::dead(&record.spec.queue, Reason::Rejected);
+        }
         self.publish(
             &record.spec.id,
             Self::dead_letter(&record.spec, &record.life),
@@ -54,6 +57,7 @@ impl Protocol {
         record.raw = Some(message.body[..kept].to_vec());
         let new = self.keep(&mut record, message).await?;
         if new {
+            metrics::dead(queue, Reason::Malformed);
             tracing::warn!(job = %record.spec.id, %queue, %error, "a malformed message is kept as dead");
         } else if astray {
             // The dead letter that was made of it, for a queue that has no place for those.
@@ -137,6 +141,7 @@ impl Protocol {
             .apply(Self::change(&record, step))
             .await?;
         if matches!(applied, Applied::Done) {
+            metrics::dead(queue, reason);
             tracing::warn!(job = %record.spec.id, %queue, %reason, "a lost message is kept as dead");
             self.publish(&record.spec.id, Self::dead_letter(&record.spec, &life))
                 .await?;

@@ -9,6 +9,7 @@ use crate::{
     faults::{self, Bug},
     job::{Envelope, Record, Spec, State, StateKind},
     life::{Ended, Life, Settle, Step, expires, judge, settle},
+    metrics,
     ports::{Applied, Change, Created, Publication, Route, Settlement, StoreError},
     wire,
 };
@@ -59,6 +60,9 @@ impl Protocol {
         let Some(life) = written else {
             return Ok(Self::refused(settlement));
         };
+        if let Some(reason) = life.state.reason() {
+            metrics::dead(&spec.queue, reason);
+        }
         self.follow(spec, &life, settlement).await?;
         Ok(Finished::Recorded(Box::new(life)))
     }

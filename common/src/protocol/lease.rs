@@ -311,6 +311,7 @@ impl Protocol {
             spec: spec.clone(),
             life,
             created: *created,
+            due: *created,
         })
     }
 }

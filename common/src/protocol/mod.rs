@@ -29,8 +29,9 @@ pub use submit::{Submission, SubmitError, Submitted};
 
 use crate::{
     faults::{self, Bug},
-    job::{Envelope, JobId, Record, Spec},
+    job::{Envelope, JobId, Outcome, Record, Spec},
     life::{Life, Step, expires},
+    metrics::{self, FailureReason},
     ports::{Backend, Change, Confirm, Edit, Publication, Route, StoreError},
     wire,
 };
@@ -136,6 +137,20 @@ impl Protocol {
         Publication {
             message: wire::dead(wire::encode(&envelope), spec, life),
             route: Route::Dead(spec.queue.clone()),
+        }
+    }
+
+    /// Counts what a step that was applied made of its job.
+    fn count(spec: &Spec, step: &Step) {
+        if let Some(reason) = step.life.state.reason() {
+            metrics::dead(&spec.queue, reason);
+        }
+        if step
+            .ended
+            .as_ref()
+            .is_some_and(|ended| ended.outcome == Outcome::Lost)
+        {
+            metrics::failed(&spec.task, FailureReason::Lost);
         }
     }
 

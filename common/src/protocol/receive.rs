@@ -7,7 +7,8 @@ use crate::{
     faults::{self, Bug},
     job::{Envelope, JobId, Record, Spec, State, StateKind, WorkerId},
     life::{Arrival, Life, Owner, Step, arrive},
-    ports::{Claim, Claimed, Delivery, Publication, Route, Verdict},
+    metrics,
+    ports::{Applied, Claim, Claimed, Delivery, Publication, Route, Verdict},
     time::Timestamp,
     wire,
 };
@@ -21,6 +22,8 @@ pub struct Assignment {
     pub life: Life,
     /// When its record was made.
     pub created: Timestamp,
+    /// When this attempt was to start.
+    pub due: Timestamp,
 }
 
 /// What became of a delivery.
@@ -106,11 +109,13 @@ impl Protocol {
                     // A crash here leaves a running job whose worker is gone.
                     faults::point("claim.granted");
                     let (life, created) = (grant.life, grant.created);
+                    let due = envelope.due.unwrap_or(created).max(created);
                     let spec = envelope.spec;
                     return Ok(Receipt::Run(Box::new(Assignment {
                         spec,
                         life,
                         created,
+                        due,
                     })));
                 }
                 Claimed::Missing => {
@@ -132,18 +137,21 @@ impl Protocol {
                         lost.log.clone_from(&record.log);
                     }
                     claim.attempt = step.life.attempt;
-                    // Whether it was applied or somebody was quicker: the next look tells.
-                    self.backend
+                    let applied = self
+                        .backend
                         .store
-                        .apply(Self::change(&record, *step))
-                        .await?;
+                        .apply(Self::change(&record, *step.clone()));
+                    // Where somebody was quicker, the next look tells.
+                    if let Applied::Done = applied.await? {
+                        Self::count(&record.spec, &step);
+                    }
                 }
                 Arrival::Edit(step) => {
                     claim.attempt = step.life.attempt;
                     let change = Self::edit_to(&record, *step, &envelope.spec);
                     self.backend.store.apply(change).await?;
                 }
-                Arrival::Ended => return self.drop_ended(&record).await,
+                Arrival::Ended => return self.drop_ended(&record, &envelope).await,
                 Arrival::PutOff(delay) => return self.put_off(&record, delay).await,
                 Arrival::Conflict => return self.bury_conflict(envelope).await,
             }
@@ -182,7 +190,15 @@ impl Protocol {
     }
 
     /// What follows the end may not have been published when the worker crashed.
-    async fn drop_ended(&self, record: &Record) -> Result<Receipt, ProtocolError> {
+    async fn drop_ended(
+        &self,
+        record: &Record,
+        envelope: &Envelope,
+    ) -> Result<Receipt, ProtocolError> {
+        // A guard, and the message of a job that was cancelled meanwhile, are no copies.
+        if !envelope.guard && record.life.state.kind() != StateKind::Cancelled {
+            metrics::deduplicated(&record.spec.queue);
+        }
         self.publish_what_follows(&record.spec, &record.life)
             .await?;
         Ok(Receipt::Settle(Verdict::Ack))

@@ -60,11 +60,12 @@ impl Protocol {
         let applied = self
             .backend
             .store
-            .apply(Self::change(&orphan, step))
+            .apply(Self::change(&orphan, step.clone()))
             .await?;
         if !matches!(applied, Applied::Done) {
             return Ok(false);
         }
+        Self::count(&orphan.spec, &step);
         // A crash here leaves a queued job whose only message is the one that its lost worker held.
         faults::point("take_orphan.recorded");
         tracing::warn!(job = %orphan.spec.id, attempt = orphan.life.attempt, state = %life.state.kind(),
@@ -97,6 +98,7 @@ impl Protocol {
             spec,
             life,
             created,
+            ..
         } = assignment;
         let store = &self.backend.store;
         let Some(stored) = store.find(&spec.id).await? else {

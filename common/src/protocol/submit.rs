@@ -7,6 +7,7 @@ use crate::{
     faults::{self, Bug},
     job::{Envelope, JobId, Record, Spec, SpecError, StateKind},
     life::Life,
+    metrics::{self, Enqueued},
     ports::{BrokerError, Confirm, Created, Publication, Route, StoreError},
     time::Timestamp,
     wire,
@@ -96,10 +97,13 @@ impl Protocol {
         // A crash here leaves jobs that nobody knows of but the broker.
         faults::point("submit.published");
 
-        let mut accepted = Vec::new();
+        let (mut accepted, mut enqueued) = (Vec::new(), Enqueued::default());
         for (n, confirm) in open.into_iter().zip(confirms) {
             match refusal(&jobs[n].spec.id, confirm, &declared) {
-                None => accepted.push(n),
+                None => {
+                    enqueued.count(&jobs[n].spec, jobs[n].due.is_some_and(|due| due > now));
+                    accepted.push(n);
+                }
                 Some(error) => answers[n] = Some(Err(error)),
             }
         }
@@ -121,10 +125,13 @@ impl Protocol {
                 }
                 match self.backend.store.find(&id).await {
                     Ok(None) => None,
-                    Ok(Some(known)) if is_same(&known.spec, &spec) => Some(Ok(Submitted {
-                        id,
-                        existing: Some(known.life.state.kind()),
-                    })),
+                    Ok(Some(known)) if is_same(&known.spec, &spec) => {
+                        metrics::deduplicated(&spec.queue);
+                        Some(Ok(Submitted {
+                            id,
+                            existing: Some(known.life.state.kind()),
+                        }))
+                    }
                     Ok(Some(_)) => Some(Err(SubmitError::Conflict(id))),
                     Err(source) => Some(Err(SubmitError::Store { id, source })),
                 }

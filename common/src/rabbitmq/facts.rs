@@ -56,6 +56,17 @@ pub(super) async fn of_queue(
     Ok(facts)
 }
 
+/// What waits that no queue wanted.
+pub(super) async fn unrouted(link: &Link, names: &Namespace) -> Result<u64, BrokerError> {
+    let (_, channel) = link.channel().await?;
+    let name = names.unrouted();
+    match timeout(ANSWER, look(&channel, &name)).await {
+        Ok(Ok(seen)) => Ok(seen.ready),
+        Ok(Err(error)) => Err(errors::of_request(link.address(), &name, &error)),
+        Err(_) => Err(errors::overdue(link.address(), &name)),
+    }
+}
+
 async fn look(channel: &Channel, name: &str) -> lapin::Result<LaneFacts> {
     let queue = channel
         .queue_declare(name.into(), queue_options(true), FieldTable::default())

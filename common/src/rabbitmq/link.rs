@@ -19,7 +19,7 @@ use super::{
     errors,
     sieve::{self, Sieve},
 };
-use crate::ports::BrokerError;
+use crate::{metrics::BackendMeters, ports::BrokerError};
 
 /// How long connecting may take, handshake and all: a peer that accepts and says nothing would
 /// otherwise hold us until the server's own deadline, or for ever.
@@ -35,6 +35,7 @@ pub(super) struct Link {
     purpose: &'static str,
     address: Arc<Address>,
     state: Mutex<State>,
+    meters: BackendMeters,
 }
 
 #[derive(Debug)]
@@ -72,6 +73,7 @@ impl Link {
         Self {
             purpose,
             address,
+            meters: BackendMeters::new(super::KIND, purpose),
             state: Mutex::new(State {
                 live: None,
                 generation: 0,
@@ -96,7 +98,7 @@ impl Link {
                 return Ok(live.clone());
             }
             tracing::warn!(broker = %self.address, purpose = self.purpose, "connection lost");
-            state.drop_live();
+            self.drop_live(&mut state);
         }
         if state.closed {
             return Err(BrokerError::Failed {
@@ -130,10 +132,12 @@ impl Link {
                     connection: Arc::new(connection),
                     generation: state.generation,
                 };
+                self.meters.up();
                 tracing::debug!(broker = %self.address, purpose = self.purpose, "connected");
                 Ok(state.live.insert(live).clone())
             }
             Err(error) => {
+                self.meters.down();
                 state.last_error = Some(error.clone());
                 Err(error)
             }
@@ -180,7 +184,15 @@ impl Link {
     pub(super) async fn abandon(&self, generation: u64) {
         let mut state = self.state.lock().await;
         if state.generation == generation {
-            state.drop_live();
+            self.drop_live(&mut state);
+        }
+    }
+
+    fn drop_live(&self, state: &mut State) {
+        if let Some(live) = state.live.take() {
+            self.meters.down();
+            // Not waited for: it may hang as long as the peer does.
+            tokio::spawn(goodbye(live));
         }
     }
 
@@ -188,6 +200,7 @@ impl Link {
     pub(super) async fn close(&self) {
         let mut state = self.state.lock().await;
         state.closed = true;
+        self.meters.closed();
         if let Some(live) = state.live.take() {
             goodbye(live).await;
         }
@@ -219,15 +232,6 @@ async fn connect(
         properties,
     )
     .await
-}
-
-impl State {
-    fn drop_live(&mut self) {
-        if let Some(live) = self.live.take() {
-            // Not waited for: it may hang as long as the peer does.
-            tokio::spawn(goodbye(live));
-        }
-    }
 }
 
 /// Says goodbye. Without it, a connection stays open as long as one of its channels is held.

@@ -33,7 +33,11 @@ mod topology;
 mod wash;
 mod window;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 
@@ -42,9 +46,13 @@ use self::{
 };
 use crate::{
     job::QueueName,
+    metrics::PublishMeters,
     ports::{Broker, BrokerError, Confirm, Finding, Inbox, Publication, QueueFacts, Source},
     wire::topology::Namespace,
 };
+
+/// What it is, in logs and metrics.
+const KIND: &str = "rabbitmq";
 
 /// How long the broker may take to answer one request, and to confirm one window of messages.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -57,6 +65,7 @@ pub struct RabbitMq {
     topology: Arc<Topology>,
     publisher: Publisher,
     consumers: Consumers,
+    meters: PublishMeters,
 }
 
 impl RabbitMq {
@@ -77,6 +86,7 @@ impl RabbitMq {
             publishing,
             consuming,
             topology,
+            meters: PublishMeters::new(KIND),
         }))
     }
 }
@@ -94,7 +104,10 @@ impl Broker for RabbitMq {
     }
 
     async fn publish(&self, batch: Vec<Publication>) -> Vec<Confirm> {
-        self.publisher.publish(batch).await
+        let since = Instant::now();
+        let confirms = self.publisher.publish(batch).await;
+        self.meters.confirmed(since, &confirms);
+        confirms
     }
 
     async fn consume(&self, source: Source, prefetch: u16) -> Result<Inbox, BrokerError> {
@@ -108,6 +121,14 @@ impl Broker for RabbitMq {
 
     async fn facts(&self, queue: &QueueName) -> Result<QueueFacts, BrokerError> {
         facts::of_queue(&self.consuming, &self.names, queue).await
+    }
+
+    async fn unrouted(&self) -> Result<u64, BrokerError> {
+        facts::unrouted(&self.consuming, &self.names).await
+    }
+
+    fn kind(&self) -> &'static str {
+        KIND
     }
 
     async fn check(&self) -> Vec<Finding> {

@@ -5,7 +5,11 @@
 //! server that is no longer the primary – gives it up. Whoever was on the flight learns it; nothing
 //! is sent again here, for only the caller knows whether that is still wanted.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ::redis::{Pipeline, Value, aio::ConnectionLike};
 use tokio::{
@@ -15,12 +19,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    fault,
+    KIND, fault,
     link::Link,
     pool::Connection,
     scripts::{Call, Lua},
 };
-use crate::ports::StoreError;
+use crate::{metrics::TripMeters, ports::StoreError};
 
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Longest stay of a call: one flight that fails, one that carries it, and the way to connect.
@@ -55,6 +59,7 @@ impl Flights {
             waiting,
             link: Arc::clone(&link),
             connection: None,
+            trips: TripMeters::new(KIND, "flight"),
         };
         (Self { gate, link }, pilot.run(closing))
     }
@@ -110,6 +115,7 @@ struct Pilot {
     waiting: mpsc::Receiver<Passenger>,
     link: Arc<Link>,
     connection: Option<Connection>,
+    trips: TripMeters,
 }
 
 impl Pilot {
@@ -150,7 +156,9 @@ impl Pilot {
                 Err(error) => return self.cancel_all(cabin, &error),
             },
         };
+        let since = Instant::now();
         let outcome = self.round_trip(&mut connection, &cabin).await;
+        self.trips.over(since, outcome.is_ok());
         self.link.heard(&outcome.as_ref().map(|_| ()));
         match outcome {
             Ok(replies) => {

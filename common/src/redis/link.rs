@@ -17,12 +17,17 @@ use deadpool::managed::PoolError;
 use tokio::time::timeout;
 
 use super::{
+    KIND,
     address::Address,
     fault,
     pool::{self, Connection, Pool},
     scripts::Call,
 };
-use crate::{ports::StoreError, time::Timestamp};
+use crate::{
+    metrics::{BackendMeters, TripMeters},
+    ports::StoreError,
+    time::Timestamp,
+};
 
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
 pub(super) const QUERY: Duration = Duration::from_secs(5);
@@ -37,6 +42,8 @@ pub(super) struct Link {
     /// The server's clock at `start`, in milliseconds.
     offset: AtomicI64,
     health: Mutex<Health>,
+    meters: BackendMeters,
+    trips: TripMeters,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +74,8 @@ impl Link {
             start: Instant::now(),
             offset: AtomicI64::new(Timestamp::now().as_millis()),
             health: Mutex::default(),
+            meters: BackendMeters::new(KIND, "commands"),
+            trips: TripMeters::new(KIND, "call"),
         })
     }
 
@@ -98,6 +107,7 @@ impl Link {
             Err(PoolError::Timeout(_)) => self.late(CONNECT),
             Err(error) => self.unreachable(error.to_string()),
         };
+        self.trips.failed();
         self.heard(&Err(&error));
         Err(error)
     }
@@ -141,6 +151,7 @@ impl Link {
 
     async fn round_trip(&self, pipeline: &Pipeline) -> Result<Vec<Value>, StoreError> {
         let mut connection = self.connection().await?;
+        let since = Instant::now();
         let sent = connection.req_packed_commands(pipeline, 0, pipeline.len());
         let outcome = match timeout(QUERY, sent).await {
             Ok(Ok(replies)) => match replies
@@ -157,12 +168,18 @@ impl Link {
             // Out of the pool: what is still to come on it belongs to nobody.
             drop(Connection::take(connection));
         }
+        self.trips.over(since, outcome.is_ok());
         self.heard(&outcome.as_ref().map(|_| ()));
         outcome
     }
 
     /// Takes note of how the server does.
     pub(super) fn heard(&self, outcome: &Result<(), &StoreError>) {
+        match outcome {
+            Err(StoreError::Unreachable { .. }) => self.meters.down(),
+            Ok(()) => self.meters.up(),
+            Err(_) => {}
+        }
         let mut health = self.health();
         match outcome {
             Err(StoreError::Unreachable { .. }) => health.lost = true,
@@ -218,6 +235,7 @@ impl Link {
 
     /// Lets no more connections out.
     pub(super) fn close(&self) {
+        self.meters.closed();
         self.pool.close();
     }
 }

@@ -26,6 +26,7 @@ mod flight;
 mod keys;
 mod link;
 mod list;
+mod oldest;
 mod orphans;
 mod overdue;
 mod pool;
@@ -58,6 +59,8 @@ use crate::{
     wire::topology::Namespace,
 };
 
+/// What it is, in logs and metrics.
+const KIND: &str = "redis";
 const CLOSE: Duration = Duration::from_secs(5);
 /// Jobs that one call of a script may forget; the server does nothing else meanwhile.
 const EXPIRE_AT_ONCE: usize = 200;
@@ -273,6 +276,14 @@ impl Store for RedisStore {
             batches: counts.into_iter().flatten().collect(),
             next,
         })
+    }
+
+    async fn oldest(&self, queues: &[QueueName]) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        oldest::oldest(&self.link, &self.keys, queues).await
+    }
+
+    fn kind(&self) -> &'static str {
+        KIND
     }
 
     async fn orphans(

@@ -1,13 +1,13 @@
 //! The port to the work.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::{
-    Inner, Sqlite, consumer,
+    Inner, KIND, Sqlite, consumer,
     fault::Fault,
     messages::{DEAD, Letter, must_exist},
     writer::{OnDisk, Txn},
@@ -38,11 +38,13 @@ impl Broker for Sqlite {
     }
 
     async fn publish(&self, batch: Vec<Publication>) -> Vec<Confirm> {
+        let since = Instant::now();
         let mut confirms = Vec::with_capacity(batch.len());
         let mut batch = batch.into_iter();
         loop {
             let chunk: Vec<Publication> = batch.by_ref().take(CHUNK).collect();
             if chunk.is_empty() {
+                self.meters.confirmed(since, &confirms);
                 return confirms;
             }
             let count = chunk.len();
@@ -67,6 +69,15 @@ impl Broker for Sqlite {
         let queue = queue.clone();
         let facts = self.inner.readers.read(move |db| facts(db, &queue)).await;
         facts.map_err(|fault| self.inner.broker_error(fault))
+    }
+
+    async fn unrouted(&self) -> Result<u64, BrokerError> {
+        // There are none: see `nothing_ever`.
+        Ok(0)
+    }
+
+    fn kind(&self) -> &'static str {
+        KIND
     }
 
     async fn check(&self) -> Vec<Finding> {

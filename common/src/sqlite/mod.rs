@@ -16,6 +16,7 @@ mod hub;
 mod jobs;
 mod liveness;
 mod messages;
+mod oldest;
 mod query;
 mod readers;
 mod row;
@@ -40,6 +41,7 @@ use std::{
 
 use crate::{
     job::QueueName,
+    metrics::PublishMeters,
     ports::{BrokerError, StoreError},
 };
 use fault::Fault;
@@ -47,11 +49,15 @@ use hub::Hub;
 use readers::Readers;
 use writer::{OnDisk, Writer};
 
+/// What it is, in logs and metrics.
+const KIND: &str = "sqlite";
+
 /// One SQLite file as broker and store.
 #[derive(Debug)]
 pub struct Sqlite {
     inner: Arc<Inner>,
     scout: Mutex<Option<JoinHandle<()>>>,
+    meters: PublishMeters,
 }
 
 /// What consumers and calls share.
@@ -97,6 +103,7 @@ impl Sqlite {
         Ok(Self {
             inner: Arc::new(inner),
             scout: Mutex::new(Some(scout)),
+            meters: PublishMeters::new(KIND),
         })
     }
 

@@ -3,12 +3,14 @@
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::{fault::Fault, schema};
+use super::{KIND, fault::Fault, schema};
+use crate::metrics::TripMeters;
 
 const READERS: usize = 2;
 
@@ -18,6 +20,7 @@ pub(super) struct Readers {
     path: PathBuf,
     idle: Arc<Mutex<Vec<Connection>>>,
     gate: Arc<Semaphore>,
+    trips: TripMeters,
 }
 
 impl Readers {
@@ -26,6 +29,7 @@ impl Readers {
             path,
             idle: Arc::default(),
             gate: Arc::new(Semaphore::new(READERS)),
+            trips: TripMeters::new(KIND, "read"),
         }
     }
 
@@ -56,7 +60,10 @@ impl Readers {
                 .await
                 .unwrap_or_else(|_| Err(Fault::closed()))
         });
-        reading.await.unwrap_or_else(|_| Err(Fault::closed()))
+        let since = Instant::now();
+        let seen = reading.await.unwrap_or_else(|_| Err(Fault::closed()));
+        self.trips.over(since, seen.is_ok());
+        seen
     }
 
     /// Closes the connections that wait; later reads are refused.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Sqlite, check,
+    KIND, Sqlite, check,
     fault::Fault,
     jobs::{self, NewJob},
-    query,
+    oldest, query,
     row::{self, Key},
     saves, scripts, tally, workers,
     writer::{OnDisk, Txn},
@@ -192,6 +192,16 @@ impl Store for Sqlite {
 
     async fn batches(&self, page: PageRequest) -> Result<BatchListing, StoreError> {
         self.read(move |db| tally::batches(db, &page)).await
+    }
+
+    async fn oldest(&self, queues: &[QueueName]) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        let queues = queues.to_vec();
+        self.read(move |db| oldest::oldest(db, &queues, Timestamp::now()))
+            .await
+    }
+
+    fn kind(&self) -> &'static str {
+        KIND
     }
 
     async fn orphans(

@@ -8,13 +8,14 @@ use std::{
     cell::RefCell,
     sync::mpsc::{Receiver, Sender, channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{fault::Fault, tally::Tally};
+use super::{KIND, fault::Fault, tally::Tally};
+use crate::metrics::{BackendMeters, TripMeters};
 
 /// Rows, roughly, that share a commit. More would make the first wait too long.
 const WEIGHT_MAX: usize = 2000;
@@ -165,11 +166,41 @@ impl Writer {
     }
 }
 
+/// What is counted of commits.
+struct Meters {
+    commits: TripMeters,
+    file: BackendMeters,
+}
+
+impl Meters {
+    fn new() -> Self {
+        let file = BackendMeters::new(KIND, "file");
+        // It was opened just now.
+        file.up();
+        Self {
+            commits: TripMeters::new(KIND, "commit"),
+            file,
+        }
+    }
+
+    fn over(&self, since: Instant, outcome: Result<&(), &Fault>) {
+        self.commits.over(since, outcome.is_ok());
+        match outcome {
+            Ok(()) => self.file.up(),
+            Err(fault) if fault.is_everyones() => self.file.down(),
+            // The fault of one call.
+            Err(_) => {}
+        }
+    }
+}
+
 fn run(db: &Connection, from: &Receiver<Order>) {
+    let meters = Meters::new();
     while let Ok(first) = from.recv() {
         let (batch, close) = gather(first, from);
-        commit(db, batch);
+        commit(db, batch, &meters);
         if let Some(reply) = close {
+            meters.file.closed();
             // Leaves one file behind where nobody else has it open.
             let _ = db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
             let _ = reply.send(());
@@ -201,9 +232,12 @@ fn gather(
 }
 
 /// Commits the batch, without those calls that fail by themselves.
-fn commit(db: &Connection, mut batch: Vec<Box<dyn Call>>) {
+fn commit(db: &Connection, mut batch: Vec<Box<dyn Call>>, meters: &Meters) {
     while !batch.is_empty() {
-        match attempt(db, &mut batch) {
+        let since = Instant::now();
+        let outcome = attempt(db, &mut batch);
+        meters.over(since, outcome.as_ref().map_err(|(_, fault)| fault));
+        match outcome {
             Ok(()) => return settle(batch, &Ok(())),
             Err((Some(guilty), fault)) if !fault.is_everyones() => {
                 batch.remove(guilty).settle(Err(fault));

@@ -26,6 +26,7 @@ fn info(id: &WorkerId) -> WorkerInfo {
         pid: 4_000_000,
         started: Timestamp::from_millis(1_800_000_000_123),
         queues: BTreeMap::from([(queue("images"), 2), (queue("mail"), 8)]),
+        quiet: true,
     }
 }
 

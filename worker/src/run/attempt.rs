@@ -5,18 +5,28 @@ use std::{sync::Arc, time::Duration};
 use haul_common::{
     job::{FailureKind, JobId},
     life::Ended,
+    metrics::QueueMeters,
     ports::{Delivery, Settlement},
     protocol::{Finished, ProtocolError, Receipt},
 };
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Hub, errand::Turn, supervise, table::Busy};
+use super::{Hub, errand::Turn, meter::Meter, supervise, table::Busy};
 use crate::{context::Core, stop::Level};
 
 /// How long an aborted worker still tries to write the end of an attempt.
 const WRITE_GRACE: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(hub: Arc<Hub>, delivery: Delivery, slot: OwnedSemaphorePermit, turn: Turn) {
+pub(super) async fn run(
+    hub: Arc<Hub>,
+    meters: Arc<QueueMeters>,
+    delivery: Delivery,
+    slot: OwnedSemaphorePermit,
+    turn: Turn,
+) {
+    if delivery.returned > 0 {
+        meters.redelivered.inc();
+    }
     // A message that is about no job (yet) is in nobody's way under a name of its own.
     let id = delivery.message.head.message_id.as_deref();
     let id: JobId = id.and_then(|id| id.parse().ok()).unwrap_or_default();
@@ -24,10 +34,11 @@ pub(super) async fn run(hub: Arc<Hub>, delivery: Delivery, slot: OwnedSemaphoreP
     match receive(&hub, &delivery, &busy).await {
         Some(Receipt::Run(assignment)) => {
             hub.errand.use_up(turn);
+            let meter = Meter::begin(&meters, &assignment);
             let core = Core::new(*assignment, hub.protocol.clone(), hub.io.clone());
             let core = Arc::new(core);
             hub.table.run(&core);
-            work(&hub, &core, delivery.settlement, slot).await;
+            work(&hub, &core, meter, delivery.settlement, slot).await;
             busy.ended(core.assignment.life.fence);
         }
         Some(Receipt::Settle(verdict)) => delivery.settlement.settle(verdict),
@@ -68,10 +79,17 @@ async fn receive(hub: &Hub, delivery: &Delivery, busy: &Busy<'_>) -> Option<Rece
 }
 
 /// Runs the attempt, and writes its end.
-async fn work(hub: &Hub, core: &Arc<Core>, settlement: Settlement, slot: OwnedSemaphorePermit) {
+async fn work(
+    hub: &Hub,
+    core: &Arc<Core>,
+    mut meter: Meter<'_>,
+    settlement: Settlement,
+    slot: OwnedSemaphorePermit,
+) {
     hub.show(core.spec().id.clone(), core.assignment.life.clone());
     let mut settlement = Some(settlement);
     let ended = supervise::run(hub, core, &mut settlement).await;
+    meter.over(ended.as_ref());
     if let Some(ended) = &ended {
         slow_down(hub, core, ended);
     }
@@ -79,6 +97,7 @@ async fn work(hub: &Hub, core: &Arc<Core>, settlement: Settlement, slot: OwnedSe
     drop(slot);
     let Some(ended) = ended else {
         tracing::warn!(job = %core.spec().id, "this attempt lost its job; its end does not count");
+        meter.lost();
         // Not acknowledged: whoever took the job away may have crashed before it published.
         if let Some(settlement) = settlement {
             settlement.release();
@@ -95,14 +114,23 @@ async fn work(hub: &Hub, core: &Arc<Core>, settlement: Settlement, slot: OwnedSe
         tokio::time::sleep(super::ABORT_GRACE + WRITE_GRACE).await;
     };
     tokio::select! {
-        finished = finish => match finished {
-            Ok(Finished::Recorded(life)) => hub.show(core.spec().id.clone(), *life),
-            Ok(Finished::Refused) => {
-                tracing::warn!(job = %core.spec().id, "its end was refused: the job has moved on");
+        finished = finish => {
+            let now = hub.protocol.backend().store.now();
+            meter.finished(&core.assignment, &finished, now);
+            match finished {
+                Ok(Finished::Recorded(life)) => hub.show(core.spec().id.clone(), *life),
+                other => tell_unfinished(core, &other),
             }
-            Err(error) => tracing::error!(job = %core.spec().id, %error, "its end is not written"),
-        },
+        }
         () = too_late => tracing::warn!(job = %core.spec().id, "its end could not be written"),
+    }
+}
+
+fn tell_unfinished(core: &Core, finished: &Result<Finished, ProtocolError>) {
+    let job = &core.spec().id;
+    match finished {
+        Ok(_) => tracing::warn!(%job, "its end was refused: the job has moved on"),
+        Err(error) => tracing::error!(%job, %error, "its end is not written"),
     }
 }
 

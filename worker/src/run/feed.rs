@@ -47,7 +47,7 @@ pub(super) async fn run(
         match consumed {
             Ok(inbox) => {
                 waits = patience();
-                let attached = hub.readiness.attach();
+                let attached = hub.readiness.attach(&queue, lane);
                 let end = forward(&hub, &queue, lane, &room, inbox, &to).await;
                 if let End::Full = end {
                     tokio::select! {

@@ -1,12 +1,12 @@
 //! Whether the loops may take new jobs.
 
 use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use haul_common::job::QueueName;
+use haul_common::job::{Lane, QueueName};
 use tokio::{sync::watch, time::Instant};
 
 /// Backends that do not answer for this long may well answer others: what waits here goes back.
@@ -100,19 +100,19 @@ impl Gate<'_> {
     }
 }
 
-/// Which share of the consumers is attached and gets what it should.
+/// Which consumers are attached and get what they should.
 #[derive(Debug)]
 pub(super) struct Readiness {
-    attached: Mutex<usize>,
-    wanted: usize,
+    missing: Mutex<BTreeSet<(QueueName, Lane)>>,
     ready: watch::Sender<bool>,
 }
 
 impl Readiness {
-    pub(super) fn new(wanted: usize) -> Self {
+    /// For a consumer on each lane of these queues.
+    pub(super) fn new<'q>(queues: impl Iterator<Item = &'q QueueName>) -> Self {
+        let lanes = |queue: &QueueName| Lane::ALL.map(|lane| (queue.clone(), lane));
         Self {
-            attached: Mutex::new(0),
-            wanted,
+            missing: Mutex::new(queues.flat_map(lanes).collect()),
             ready: watch::Sender::new(false),
         }
     }
@@ -125,16 +125,31 @@ impl Readiness {
         let _ = self.subscribe().wait_for(|ready| *ready).await;
     }
 
-    /// Counts a consumer as attached until the guard is dropped.
-    pub(super) fn attach(&self) -> Attached<'_> {
-        self.count(|n| n + 1);
-        Attached(self)
+    /// Lanes without a consumer.
+    pub(super) fn missing(&self) -> BTreeSet<(QueueName, Lane)> {
+        self.lock().clone()
     }
 
-    fn count(&self, change: impl FnOnce(usize) -> usize) {
-        let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
-        *attached = change(*attached);
-        let ready = *attached >= self.wanted;
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<(QueueName, Lane)>> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts the consumer of a lane as attached until the guard is dropped.
+    pub(super) fn attach(&self, queue: &QueueName, lane: Lane) -> Attached<'_> {
+        let lane = (queue.clone(), lane);
+        self.change(|missing| {
+            missing.remove(&lane);
+        });
+        Attached {
+            readiness: self,
+            lane,
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeSet<(QueueName, Lane)>)) {
+        let mut missing = self.lock();
+        change(&mut missing);
+        let ready = missing.is_empty();
         let changed = self
             .ready
             .send_if_modified(|now| std::mem::replace(now, ready) != ready);
@@ -145,10 +160,16 @@ impl Readiness {
     }
 }
 
-pub(super) struct Attached<'r>(&'r Readiness);
+pub(super) struct Attached<'r> {
+    readiness: &'r Readiness,
+    lane: (QueueName, Lane),
+}
 
 impl Drop for Attached<'_> {
     fn drop(&mut self) {
-        self.0.count(|n| n.saturating_sub(1));
+        let lane = self.lane.clone();
+        self.readiness.change(|missing| {
+            missing.insert(lane);
+        });
     }
 }

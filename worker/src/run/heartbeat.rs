@@ -68,14 +68,26 @@ async fn ticked(cancels: &mut Option<Watch>) {
 
 pub(super) async fn beat(hub: &Hub) -> Result<(), StoreError> {
     let running = hub.table.running();
+    measure(hub);
+    let mut worker = hub.worker.clone();
+    worker.quiet = hub.stop.has_reached(Level::Quiet);
     let beat = Beat {
-        worker: hub.worker.clone(),
+        worker,
         running: running.clone(),
     };
     let pulse = hub.protocol.backend().store.beat(beat).await?;
     act(hub, &pulse, running.into_iter().collect());
     join_all(pulse.forgotten.iter().map(|id| remind(hub, id))).await;
     Ok(())
+}
+
+/// How long the longest attempt of each queue has run.
+fn measure(hub: &Hub) {
+    let (now, oldest) = (hub.protocol.backend().store.now(), hub.table.oldest());
+    for (queue, meters) in &hub.meters {
+        let age = oldest.get(queue).map(|began| now.since(*began));
+        meters.longest.set(age.unwrap_or_default().as_secs_f64());
+    }
 }
 
 /// The store came back without its newest writes.

@@ -15,16 +15,19 @@ mod health;
 mod heartbeat;
 mod janitor;
 mod lanes;
+mod meter;
 mod overdue;
 mod queue;
 mod refile;
 mod room;
 mod sheep;
+mod status;
 mod supervise;
 mod table;
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     num::{NonZero, NonZeroU32},
     sync::Arc,
     time::Duration,
@@ -34,6 +37,7 @@ use haul_common::{
     connect::{Backend, ConnectError},
     job::{JobId, QueueName, WorkerId},
     life::Life,
+    metrics::QueueMeters,
     ports::{BrokerError, StoreError, WorkerInfo},
     protocol::Protocol,
     time::Timestamp,
@@ -45,7 +49,10 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
+pub use status::Status;
+
 use crate::{
+    endpoint::Endpoint,
     handler::Registry,
     io::Io,
     stop::{Level, Stop},
@@ -70,6 +77,8 @@ pub(crate) struct Parts {
     pub(crate) at_most: Option<NonZeroU32>,
     pub(crate) until_idle: Option<Duration>,
     pub(crate) observer: Option<Observer>,
+    /// Where to answer monitors.
+    pub(crate) listen: Option<SocketAddr>,
     /// The first option that was wrong.
     pub(crate) wrong: Option<String>,
 }
@@ -83,6 +92,14 @@ pub enum RunError {
     /// An option is not what it must be.
     #[error("the worker cannot start: {0}")]
     Option(String),
+    /// The address cannot be listened on.
+    #[error("the worker cannot listen on {at}: {why}; choose another address or port")]
+    Listen {
+        /// Which.
+        at: SocketAddr,
+        /// What went wrong.
+        why: std::io::Error,
+    },
     /// No threads.
     #[error("the worker cannot start its threads: {0}")]
     Threads(#[from] std::io::Error),
@@ -110,6 +127,8 @@ struct Hub {
     health: Health,
     gates: Gates,
     passed: Passed,
+    /// Of each queue that it consumes.
+    meters: BTreeMap<QueueName, Arc<QueueMeters>>,
     readiness: Readiness,
     stop: Stop,
     errand: Errand,
@@ -143,6 +162,7 @@ pub struct Running {
     io: Io,
     grace: Duration,
     loops: JoinHandle<()>,
+    listening: Option<SocketAddr>,
 }
 
 /// After an abort, an attempt gets this long to save a checkpoint and be given back.
@@ -160,6 +180,10 @@ pub(crate) async fn start(parts: Parts) -> Result<Running, RunError> {
         mut queues,
         ..
     } = parts;
+    let endpoint = match parts.listen {
+        Some(at) => Some(listen(&io, at).await?),
+        None => None,
+    };
     if queues.is_empty() {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         queues.insert(
@@ -173,11 +197,17 @@ pub(crate) async fn start(parts: Parts) -> Result<Running, RunError> {
         pid: std::process::id(),
         started: Timestamp::now(),
         queues,
+        quiet: false,
     };
+    let meters = worker.queues.iter().map(|(queue, slots)| {
+        let meters = QueueMeters::new(queue, *slots, registry.tasks());
+        (queue.clone(), Arc::new(meters))
+    });
     let hub = Arc::new(Hub {
         protocol: Protocol::new(backend),
         passed: Passed::new(worker.queues.keys()),
-        readiness: Readiness::new(worker.queues.len() * 4),
+        meters: meters.collect(),
+        readiness: Readiness::new(worker.queues.keys()),
         worker,
         registry,
         table: Table::default(),
@@ -192,6 +222,12 @@ pub(crate) async fn start(parts: Parts) -> Result<Running, RunError> {
         guard_after: parts.guard_after,
         observer: parts.observer,
     });
+    let listening = endpoint.as_ref().map(Endpoint::address);
+    if let Some(endpoint) = endpoint {
+        let hub = hub.clone();
+        io.handle()
+            .spawn(endpoint.serve(move || status::of(&hub).answer()));
+    }
     let prepared = crate::io::on(&io.handle(), prepare(hub.clone())).await;
     prepared.ok_or(RunError::Stopped)??;
     let loops = io
@@ -202,7 +238,16 @@ pub(crate) async fn start(parts: Parts) -> Result<Running, RunError> {
         io,
         grace: parts.grace,
         loops,
+        listening,
     })
+}
+
+/// Before anything else: who cannot be looked at shall not begin.
+async fn listen(io: &Io, at: SocketAddr) -> Result<Endpoint, RunError> {
+    let bound = crate::io::on(&io.handle(), Endpoint::bind(at)).await;
+    bound
+        .ok_or(RunError::Stopped)?
+        .map_err(|why| RunError::Listen { at, why })
 }
 
 /// Alive before the first claim: a claim by a worker that never beat would look like an orphan's.
@@ -276,6 +321,16 @@ impl Running {
     /// nothing although there is work.
     pub fn readiness(&self) -> watch::Receiver<bool> {
         self.hub.readiness.subscribe()
+    }
+
+    /// What it is doing, as `/readyz` says it.
+    pub fn status(&self) -> Status {
+        status::of(&self.hub)
+    }
+
+    /// Where it answers monitors, if it does.
+    pub const fn listening(&self) -> Option<SocketAddr> {
+        self.listening
     }
 
     /// Its id, as in records of attempts.

@@ -28,6 +28,7 @@ async fn take(
     lanes: &mut Lanes,
     room: &Room,
 ) -> Option<Infallible> {
+    let meters = hub.meters[queue].clone();
     let mut gate = hub.gates.gate(queue);
     loop {
         let slot = tokio::select! {
@@ -42,8 +43,13 @@ async fn take(
             give_back(hub, lanes).await?;
             continue;
         };
-        hub.attempts
-            .spawn(attempt::run(hub.clone(), delivery, slot, turn));
+        hub.attempts.spawn(attempt::run(
+            hub.clone(),
+            meters.clone(),
+            delivery,
+            slot,
+            turn,
+        ));
     }
 }
 

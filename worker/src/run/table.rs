@@ -1,11 +1,14 @@
 //! Which jobs this process works on.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use haul_common::job::{Fence, JobId};
+use haul_common::{
+    job::{Fence, JobId, QueueName, State},
+    time::Timestamp,
+};
 
 use crate::context::{Core, StopCause};
 
@@ -54,6 +57,19 @@ impl Table {
             .iter()
             .map(|(id, (fence, _))| (id.clone(), *fence))
             .collect()
+    }
+
+    /// When the attempt of each queue began that has run longest here.
+    pub(super) fn oldest(&self) -> BTreeMap<QueueName, Timestamp> {
+        let mut oldest = BTreeMap::new();
+        for (_, core) in self.inner().running.values() {
+            if let State::Running { began, .. } = core.assignment.life.state {
+                let queue = core.spec().queue.clone();
+                let first = oldest.entry(queue).or_insert(began);
+                *first = began.min(*first);
+            }
+        }
+        oldest
     }
 
     /// The attempt of this job that runs here.

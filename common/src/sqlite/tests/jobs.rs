@@ -217,6 +217,7 @@ async fn a_running_job_without_its_worker_is_an_orphan() {
         pid: 1,
         started: Timestamp::now(),
         queues: std::collections::BTreeMap::new(),
+        quiet: false,
     };
     let beat = crate::ports::Beat {
         running: vec![(spec.id.clone(), Fence(1)), (spec.id.clone(), life.fence)],
