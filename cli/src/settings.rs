@@ -63,6 +63,7 @@ pub(crate) struct File {
     worker: WorkerFile,
     #[serde(default)]
     http: HttpFile,
+    #[serde(default)]
     shell: ShellFile,
 }
 
