@@ -217,7 +217,8 @@ impl<S: Send + Sync + 'static> Worker<S> {
         self
     }
 
-    /// How `http.request` calls out. Without this, it calls public addresses only, unsigned.
+    /// How `http.request` calls out. Without this, it does so unsigned, to public addresses, and to
+    /// this machine where the backend is a file of it.
     #[must_use]
     pub fn http(mut self, http: Http) -> Self {
         if let Err(why) = tasks::register_http(&mut self.parts.registry, http) {

@@ -23,8 +23,13 @@ pub enum Shell {
 pub(crate) fn register(registry: &mut Registry, rules: ShellRules, embedded: bool) {
     registry.add(Arc::new(()), echo::run);
     if !registry.contains(http::HttpRequest::NAME) {
-        // Nothing is set, so that nothing can be wrong.
-        let _ = register_http(registry, http::Http::default());
+        let mut http = http::Http::default();
+        if embedded {
+            // Whoever can write to a file of this host reaches its loopback anyway.
+            http = http.allow("loopback");
+        }
+        // No file is named, so that nothing can be wrong.
+        let _ = register_http(registry, http);
     }
     if !rules.runs_programs() {
         registry.reject(
