@@ -91,6 +91,8 @@ pub(crate) enum Command {
     Doctor(commands::doctor::DoctorArgs),
     /// Measure what this broker and store do, on this machine, now
     Bench(crate::bench::BenchArgs),
+    /// Print the message contract for clients in other languages
+    Schema(commands::schema::SchemaArgs),
     /// Print a completion script for a shell
     Completions(commands::completions::CompletionsArgs),
 }

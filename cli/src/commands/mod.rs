@@ -8,6 +8,7 @@ pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod script;
 mod watch;
+pub(crate) mod schema;
 pub(crate) mod worker;
 
 use crate::{
@@ -52,6 +53,7 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::Script(command) => script::run(session, command).await,
         Command::Doctor(args) => doctor::run(session, args).await,
         Command::Bench(args) => bench(session, &args).await,
+        Command::Schema(args) => schema::run(session, &args),
         Command::Completions(args) => completions::run(&args),
     }
 }
