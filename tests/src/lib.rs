@@ -12,6 +12,7 @@ pub mod chaos;
 pub mod conformance;
 pub mod fleet;
 pub mod fuzz;
+pub mod golden;
 pub mod hostile;
 pub mod jobs;
 pub mod proxy;

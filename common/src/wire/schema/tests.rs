@@ -50,13 +50,12 @@ fn is_job(message: &Message) -> bool {
 fn value() -> impl Strategy<Value = HeaderValue> {
     let text = |pattern: &'static str| pattern.prop_map(HeaderValue::Text);
     prop_oneof![
-        (0_i64..2000).prop_map(HeaderValue::Int),
-        prop::sample::select(vec![-1, 1 << 52, (1 << 52) + 1, (1 << 53) - 1, i64::MAX])
+        prop::sample::select(vec![-1, 0, 1, 1000, 1001, 1 << 52, (1 << 52) + 1, i64::MAX])
             .prop_map(HeaderValue::Int),
         prop::sample::select(vec![-0.0, 0.0, 3.0, 1.5, 1e15, 1e19, 1e300, -2.0])
             .prop_map(HeaderValue::Float),
         any::<bool>().prop_map(HeaderValue::Bool),
-        text("\\+?[0-9]{0,4}"),
+        text("\\+?[01]{0,5}"),
         text("[0-9]{12,22}"),
         text("[012][0-9]{3}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-6][0-9]:[0-6][0-9](Z|\\+01:00)"),
         text("2027-(02|04|06)-(28|29|30|31)T10:00:(00|59|60)(\\.[0-9]{0,10})?(Z|-[0-2][0-9]:59)"),
@@ -72,9 +71,9 @@ fn nearly_right() -> impl Strategy<Value = Message> {
     let words = (
         short("[a-z.]{1,9}"),
         short("[a-zA-Z0-9_.-]{1,9}"),
-        short("[a-z ]{0,3}"),
+        short("[a-z]{1,3} ?"),
     );
-    (headers, words, "(1|\\[\\]|\\{\"a\":1\\}|\\{|)").prop_map(|(headers, words, body)| {
+    (headers, words, "(1|2|3|\\[\\]|\\{)").prop_map(|(headers, words, body)| {
         let mut message = plain();
         message.head.headers = headers;
         (
