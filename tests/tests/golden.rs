@@ -2,6 +2,8 @@
 //! is handed out agrees. Clients in other languages are tested against the same files: see
 //! `interop.rs`.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 use haul_common::{
     job::Outcome,
     life::{Life, Stop},
