@@ -23,15 +23,13 @@ use haul_common::{
 use haul_tests::{
     fleet::{LONG, within},
     golden::{self, Golden, Wrong},
+    haul_worker::{HaulWorker, command},
     jobs::queue,
     site::{Kind, Site},
     wait::eventually,
 };
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-};
+use tokio::process::Command;
 
 /// The first time, libraries are fetched.
 const FETCH: Duration = Duration::from_secs(120);
@@ -64,30 +62,6 @@ async fn client(site: Option<&Site>, args: &[&str]) -> Option<String> {
 }
 
 // ---- the examples
-
-/// `haul worker`, ready. Killed when dropped.
-async fn worker(site: &Site) -> Child {
-    let mut worker = Command::new(env!("CARGO_BIN_EXE_haul-for-tests"))
-        .args(["worker", "--queue", "mail=4"])
-        .envs(site.env())
-        .env_remove("HAUL_CONFIG")
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(worker.stderr.take().unwrap()).lines();
-    let ready = async {
-        while let Some(line) = lines.next_line().await.unwrap() {
-            if line.starts_with("haul: ready") {
-                return;
-            }
-        }
-        panic!("the worker ended");
-    };
-    within("the worker to be ready", ready).await;
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    worker
-}
 
 /// What became of the messages of one client.
 struct Jobs(HashMap<String, Record>);
@@ -206,7 +180,9 @@ fn the_wrong_ones(jobs: &Jobs) {
 
 async fn every_example_becomes_what_it_should(language: &str, args: &[&str]) {
     let site = Site::of(Kind::Fleet).await;
-    let _worker = worker(&site).await;
+    let mut worker = command(env!("CARGO_BIN_EXE_haul-for-tests"), &site);
+    worker.args(["worker", "--queue", "mail=4"]);
+    let _worker = HaulWorker::ready(worker).await;
     let Some(printed) = client(Some(&site), args).await else {
         return;
     };

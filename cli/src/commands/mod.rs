@@ -6,9 +6,9 @@ pub(crate) mod doctor;
 pub(crate) mod job;
 pub(crate) mod queue;
 pub(crate) mod run;
+pub(crate) mod schema;
 pub(crate) mod script;
 mod watch;
-pub(crate) mod schema;
 pub(crate) mod worker;
 
 use crate::{
@@ -34,12 +34,11 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         (false, true) => "info",
         (false, false) => "warn",
     };
-    log::start(
-        session.settings.log.as_deref().unwrap_or(standard),
-        is_worker,
-    )?;
+    let level = session.settings.log.as_deref().unwrap_or(standard);
+    let traces = log::start(level, session.settings.log_format, is_worker)?;
     let result = dispatch(&session, cli.command).await;
     session.close().await;
+    traces.finish();
     result
 }
 

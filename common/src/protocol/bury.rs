@@ -54,7 +54,7 @@ impl Protocol {
         record.raw = Some(message.body[..kept].to_vec());
         let new = self.keep(&mut record, message).await?;
         if new {
-            tracing::warn!(job = %record.spec.id, %queue, %error, "a malformed message is kept as dead");
+            tracing::warn!(job = %record.spec.id, %queue, field = error.field, "a malformed message is kept as dead");
         } else if astray {
             // The dead letter that was made of it, for a queue that has no place for those.
             return Ok(Receipt::Settle(Verdict::Ack));

@@ -1,6 +1,7 @@
 //! Submit: publish and confirm, then record.
 
 use futures_util::{StreamExt, stream};
+use tracing::Span;
 
 use super::Protocol;
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
     life::Life,
     ports::{BrokerError, Confirm, Created, Publication, Route, StoreError},
     time::Timestamp,
-    wire,
+    trace, wire,
 };
 
 /// A job to submit.
@@ -83,16 +84,28 @@ impl Protocol {
     ///
     /// A job whose message is confirmed is accepted, even if the store cannot record it just now:
     /// the worker that gets the message does.
-    pub async fn submit(&self, jobs: Vec<Submission>) -> Vec<Result<Submitted, SubmitError>> {
+    pub async fn submit(&self, mut jobs: Vec<Submission>) -> Vec<Result<Submitted, SubmitError>> {
+        let spans: Vec<Span> = jobs
+            .iter_mut()
+            .map(|job| trace::submit(&mut job.spec, &self.backend))
+            .collect();
         let known = self.look_up(&jobs).await;
         let mut answers: Vec<Option<Result<Submitted, SubmitError>>> = known;
         let open: Vec<usize> = (0..jobs.len()).filter(|n| answers[*n].is_none()).collect();
         let now = self.backend.store.now();
-        let publications = open.iter().map(|n| publication(&jobs[*n], now)).collect();
+        let publications: Vec<_> = open.iter().map(|n| publication(&jobs[*n], now)).collect();
         let declared = self
             .declare_queues(open.iter().map(|n| &jobs[*n].spec))
             .await;
+        let sending: Vec<Span> = open
+            .iter()
+            .zip(&publications)
+            .map(|(n, what)| {
+                trace::publish(&spans[*n], &jobs[*n].spec.id, &what.route, &self.backend)
+            })
+            .collect();
         let confirms = self.publish_all(publications).await;
+        drop(sending);
         // A crash here leaves jobs that nobody knows of but the broker.
         faults::point("submit.published");
 
@@ -100,7 +113,10 @@ impl Protocol {
         for (n, confirm) in open.into_iter().zip(confirms) {
             match refusal(&jobs[n].spec.id, confirm, &declared) {
                 None => accepted.push(n),
-                Some(error) => answers[n] = Some(Err(error)),
+                Some(error) => {
+                    trace::failed(&spans[n], "refused");
+                    answers[n] = Some(Err(error));
+                }
             }
         }
         self.record_all(jobs, accepted, now, &mut answers).await;
