@@ -221,6 +221,36 @@ async fn every_java_example_becomes_what_it_should() {
     every_example_becomes_what_it_should("java", &["java"]).await;
 }
 
+// ---- a worker
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_in_python_pulls_jobs_and_settles_them_by_its_exit_code() {
+    let (site, _) = fleet_with_mail().await;
+    let haul = || command(env!("CARGO_BIN_EXE_haul-for-tests"), &site);
+    let push = async |id: &str, args: &str| {
+        let mut push = haul();
+        push.args(["job", "push", "email.send", "--queue", "mail", "--id", id]);
+        let output = push.args(["--backoff", "none", "--args", args]).output();
+        assert!(output.await.unwrap().status.success());
+    };
+    push("good", r#"{"to": "ada@example.org", "busy": true}"#).await;
+    push("bad", r#"{"whom": "nobody"}"#).await;
+    let program = root().join("examples/clients/python/worker.py");
+    let mut pull = haul();
+    pull.args([
+        "job", "pull", "--queue", "mail", "--follow", "--", "python3",
+    ]);
+    let _pulling = pull.arg(program).stdout(Stdio::null()).spawn().unwrap();
+    let (good, bad) = ("good".parse().unwrap(), "bad".parse().unwrap());
+    let State::Succeeded { result, .. } = site.ended(&good, LONG).await.life.state else {
+        panic!("it was sent");
+    };
+    let result: Value = serde_json::from_str(result.get()).unwrap();
+    assert_eq!(result, json!({ "sent": "ada@example.org", "attempt": 2 }));
+    let reason = site.ended(&bad, LONG).await.life.state.reason();
+    assert_eq!(reason, Some(Reason::Fatal));
+}
+
 // ---- golden messages
 
 const LANGUAGES: [(&str, &str); 2] = [("python", "golden.py"), ("javascript", "golden.mjs")];
