@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands;
+use crate::{commands, log::Format};
 
 /// Work queues in one binary: embedded in one SQLite file, or a fleet on RabbitMQ and Redis.
 #[derive(Debug, Parser)]
@@ -66,6 +66,10 @@ pub(crate) struct Global {
     /// haul_worker=debug [env: HAUL_LOG] [default: info for a worker, else warn; error with --quiet]
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
+    /// Write the log as text or as json, one object for each line [env: HAUL_LOG_FORMAT] [default:
+    /// text]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub(crate) log_format: Option<Format>,
 }
 
 /// What to do.
@@ -93,6 +97,8 @@ pub(crate) enum Command {
     Doctor(commands::doctor::DoctorArgs),
     /// Measure what this broker and store do, on this machine, now
     Bench(crate::bench::BenchArgs),
+    /// Print the message contract for clients in other languages
+    Schema(commands::schema::SchemaArgs),
     /// Print a completion script for a shell
     Completions(commands::completions::CompletionsArgs),
 }

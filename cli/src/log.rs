@@ -1,19 +1,52 @@
-//! Logs go to stderr.
+//! Logs go to stderr, traces where the environment says.
 
-use std::io;
+use std::{io, str::FromStr};
 
-use tracing_subscriber::{EnvFilter, fmt::time::SystemTime};
+use serde::Deserialize;
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, fmt, fmt::time::SystemTime, layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::{
     exit::Exit,
     screen::{self, LogWriter},
+    traces::Traces,
 };
 
-/// Starts logging. A bare level is for Haul's own parts; the libraries below it stay at `warn`.
+/// How lines of the log are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One object for each line.
+    Json,
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(format!(
+                "`{text}` is not a format of logs; write text or json"
+            )),
+        }
+    }
+}
+
+type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Starts logging, and sending traces if the environment asks for them. A bare level is for Haul's
+/// own parts; the libraries below it stay at `warn`.
 ///
 /// # Errors
-/// When `level` is neither a level nor directives.
-pub(crate) fn start(level: &str, with_time: bool) -> anyhow::Result<()> {
+/// When `level` is neither a level nor directives, or the environment asks for what cannot be.
+pub(crate) fn start(level: &str, format: Format, with_time: bool) -> anyhow::Result<Traces> {
     let directives = match level.parse::<tracing::Level>() {
         // What a connection complains of, the adapter that has it tells in its own words.
         Ok(_) => format!("warn,lapin=off,haul={level}"),
@@ -24,15 +57,29 @@ pub(crate) fn start(level: &str, with_time: bool) -> anyhow::Result<()> {
             "cannot log `{level}`: {error}; write error, warn, info, debug or trace"
         ))
     })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(screen::has_colour(&io::stderr()))
-        .with_writer(|| LogWriter);
+    let traces = Traces::start()?;
+    let mut layers: Vec<BoxedLayer> = vec![lines(format, with_time).with_filter(filter).boxed()];
+    layers.extend(traces.layer());
     // A second start, in a test, changes nothing.
-    let _ = if with_time {
-        builder.with_timer(SystemTime).try_init()
-    } else {
-        builder.without_time().with_target(false).try_init()
-    };
-    Ok(())
+    let _ = tracing_subscriber::registry().with(layers).try_init();
+    traces.tell();
+    Ok(traces)
+}
+
+fn lines(format: Format, with_time: bool) -> BoxedLayer {
+    let lines = fmt::layer().with_writer(|| LogWriter);
+    match format {
+        Format::Json => {
+            let json = lines.json().flatten_event(true).with_span_list(false);
+            json.with_ansi(false).boxed()
+        }
+        Format::Text => {
+            let text = lines.with_ansi(screen::has_colour(&io::stderr()));
+            if with_time {
+                text.with_timer(SystemTime).boxed()
+            } else {
+                text.without_time().with_target(false).boxed()
+            }
+        }
+    }
 }

@@ -6,6 +6,7 @@
 //! store = "redis://localhost/0"
 //! namespace = "haul"
 //! log = "info"
+//! log_format = "json"
 //!
 //! [worker]
 //! queues = ["default", "mail=8"]
@@ -44,7 +45,9 @@ use std::{
 use haul_common::connect::{DEFAULT_URL, Urls};
 use serde::Deserialize;
 
-use crate::{args::Global, callbacks::HttpFile, exit::Exit, redact::redact, shell::ShellFile};
+use crate::{
+    args::Global, callbacks::HttpFile, exit::Exit, log::Format, redact::redact, shell::ShellFile,
+};
 
 const FILE: &str = "haul.toml";
 
@@ -57,6 +60,8 @@ pub(crate) struct Settings {
     pub(crate) log: Option<String>,
     /// Where to answer monitors, by the environment.
     pub(crate) listen: Option<String>,
+    /// How it is written.
+    pub(crate) log_format: Format,
     /// What the file says of workers.
     pub(crate) worker: WorkerFile,
     /// What the file says of `http.request`.
@@ -75,6 +80,7 @@ pub(crate) struct File {
     store: Option<String>,
     namespace: Option<String>,
     log: Option<String>,
+    log_format: Option<Format>,
     #[serde(default)]
     worker: WorkerFile,
     #[serde(default)]
@@ -129,6 +135,7 @@ struct Layer {
     store: Option<String>,
     namespace: Option<String>,
     log: Option<String>,
+    log_format: Option<Format>,
 }
 
 impl Settings {
@@ -151,6 +158,10 @@ impl Settings {
             store: env("HAUL_STORE"),
             namespace: env("HAUL_NAMESPACE"),
             log: env("HAUL_LOG"),
+            log_format: env("HAUL_LOG_FORMAT")
+                .map(|text| text.parse())
+                .transpose()
+                .map_err(|why: String| Exit::usage(format!("HAUL_LOG_FORMAT: {why}")))?,
         };
         Ok(Self::merge(flags, environment, file))
     }
@@ -174,6 +185,7 @@ impl Settings {
             store: flags.store.clone(),
             namespace: flags.namespace.clone(),
             log: flags.log.clone(),
+            log_format: flags.log_format,
         };
         let (worker, shell, http) = (file.worker, file.shell, file.http);
         let exporter = file.exporter;
@@ -182,6 +194,7 @@ impl Settings {
             store: file.store,
             namespace: file.namespace,
             log: file.log,
+            log_format: file.log_format,
         };
         let layers = [flags, environment, file];
         let urls = Urls {
@@ -192,10 +205,13 @@ impl Settings {
             store: store(&layers),
             namespace: layers.iter().find_map(|layer| layer.namespace.clone()),
         };
-        let log = layers.iter().find_map(|layer| layer.log.clone());
         Self {
             urls,
-            log,
+            log: layers.iter().find_map(|layer| layer.log.clone()),
+            log_format: layers
+                .iter()
+                .find_map(|layer| layer.log_format)
+                .unwrap_or_default(),
             listen: env("HAUL_LISTEN"),
             worker,
             http,

@@ -41,6 +41,7 @@ const COMMANDS: &[&str] = &[
     "script remove",
     "doctor",
     "bench",
+    "schema",
     "completions",
 ];
 

@@ -18,4 +18,5 @@ pub mod redis;
 pub mod sqlite;
 pub mod time;
 pub mod tls;
+pub mod trace;
 pub mod wire;

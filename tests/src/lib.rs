@@ -9,9 +9,13 @@
 pub mod authority;
 pub mod backends;
 pub mod chaos;
+#[cfg(feature = "otel")]
+pub mod collector;
 pub mod conformance;
 pub mod fleet;
 pub mod fuzz;
+pub mod golden;
+pub mod haul_worker;
 pub mod hostile;
 pub mod http;
 pub mod jobs;

@@ -7,6 +7,7 @@ use haul_common::{
     ports::Saved,
     protocol::{Assignment, Protocol},
     time::Timestamp,
+    trace,
 };
 use tokio::{
     runtime::Handle,
@@ -142,6 +143,12 @@ impl<S> Context<S> {
     /// refuse the late writes of an attempt that lost its job.
     pub fn fence(&self) -> Fence {
         self.core.assignment.life.fence
+    }
+
+    /// The trace to continue, as W3C `traceparent`: for what the handler calls. Nothing when the job
+    /// belongs to none.
+    pub fn traceparent(&self) -> Option<String> {
+        trace::parent(self.core.spec())
     }
 
     /// The same at every attempt of this job, and different for every other job: what to pass to

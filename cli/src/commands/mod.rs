@@ -7,6 +7,7 @@ pub(crate) mod exporter;
 pub(crate) mod job;
 pub(crate) mod queue;
 pub(crate) mod run;
+pub(crate) mod schema;
 pub(crate) mod script;
 mod watch;
 pub(crate) mod worker;
@@ -34,12 +35,11 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         (false, true) => "info",
         (false, false) => "warn",
     };
-    log::start(
-        session.settings.log.as_deref().unwrap_or(standard),
-        is_worker,
-    )?;
+    let level = session.settings.log.as_deref().unwrap_or(standard);
+    let traces = log::start(level, session.settings.log_format, is_worker)?;
     let result = dispatch(&session, cli.command).await;
     session.close().await;
+    traces.finish();
     result
 }
 
@@ -54,6 +54,7 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::Exporter(args) => exporter::run(session, args).await,
         Command::Doctor(args) => doctor::run(session, args).await,
         Command::Bench(args) => bench(session, &args).await,
+        Command::Schema(args) => schema::run(session, &args),
         Command::Completions(args) => completions::run(&args),
     }
 }

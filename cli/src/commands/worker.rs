@@ -10,6 +10,7 @@ use haul_worker::Worker;
 use crate::{
     callbacks::{self, HttpFlags},
     exit::Exit,
+    log::Format,
     session::Session,
     shell::Asked,
 };
@@ -149,7 +150,10 @@ async fn serve(session: &Session, worker: Worker<()>, queues: &[QueueSlots]) -> 
     let mut readiness = running.readiness();
     let announce = async {
         let _ = readiness.wait_for(|ready| *ready).await;
-        session.say(format!("haul: ready, consuming from {}", names.join(", ")));
+        // The log has it too, in its own format.
+        if session.settings.log_format == Format::Text {
+            session.say(format!("haul: ready, consuming from {}", names.join(", ")));
+        }
         std::future::pending::<()>().await;
     };
     tokio::select! {

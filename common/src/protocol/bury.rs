@@ -58,7 +58,7 @@ impl Protocol {
         let new = self.keep(&mut record, message).await?;
         if new {
             metrics::dead(queue, Reason::Malformed);
-            tracing::warn!(job = %record.spec.id, %queue, %error, "a malformed message is kept as dead");
+            tracing::warn!(job = %record.spec.id, %queue, field = error.field, "a malformed message is kept as dead");
         } else if astray {
             // The dead letter that was made of it, for a queue that has no place for those.
             return Ok(Receipt::Settle(Verdict::Ack));

@@ -19,6 +19,7 @@ mod submit;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use tracing::{Instrument, Span};
 
 pub use crate::ports::{HEARTBEAT, WORKER_TTL};
 pub use control::{CancelOutcome, EditOutcome, RedriveOutcome};
@@ -33,7 +34,7 @@ use crate::{
     life::{Life, Step, expires},
     metrics::{self, FailureReason},
     ports::{Backend, Change, Confirm, Edit, Publication, Route, StoreError},
-    wire,
+    trace, wire,
 };
 
 /// How long an attempt holds its delivery before a guard stands in for it: well below the 30
@@ -88,7 +89,9 @@ impl Protocol {
                 None => Err("no answer".to_owned()),
             }
         };
+        let span = trace::publish(&Span::current(), id, &publication.route, &self.backend);
         once.retry(patient().with_max_times(3))
+            .instrument(span)
             .await
             .map_err(|why| ProtocolError::NotPublished {
                 id: id.clone(),

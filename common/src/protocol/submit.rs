@@ -1,6 +1,7 @@
 //! Submit: publish and confirm, then record.
 
 use futures_util::{StreamExt, stream};
+use tracing::Span;
 
 use super::Protocol;
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     metrics::{self, Enqueued},
     ports::{BrokerError, Confirm, Created, Publication, Route, StoreError},
     time::Timestamp,
-    wire,
+    trace, wire,
 };
 
 /// A job to submit.
@@ -84,16 +85,28 @@ impl Protocol {
     ///
     /// A job whose message is confirmed is accepted, even if the store cannot record it just now:
     /// the worker that gets the message does.
-    pub async fn submit(&self, jobs: Vec<Submission>) -> Vec<Result<Submitted, SubmitError>> {
+    pub async fn submit(&self, mut jobs: Vec<Submission>) -> Vec<Result<Submitted, SubmitError>> {
+        let spans: Vec<Span> = jobs
+            .iter_mut()
+            .map(|job| trace::submit(&mut job.spec, &self.backend))
+            .collect();
         let known = self.look_up(&jobs).await;
         let mut answers: Vec<Option<Result<Submitted, SubmitError>>> = known;
         let open: Vec<usize> = (0..jobs.len()).filter(|n| answers[*n].is_none()).collect();
         let now = self.backend.store.now();
-        let publications = open.iter().map(|n| publication(&jobs[*n], now)).collect();
+        let publications: Vec<_> = open.iter().map(|n| publication(&jobs[*n], now)).collect();
         let declared = self
             .declare_queues(open.iter().map(|n| &jobs[*n].spec))
             .await;
+        let sending: Vec<Span> = open
+            .iter()
+            .zip(&publications)
+            .map(|(n, what)| {
+                trace::publish(&spans[*n], &jobs[*n].spec.id, &what.route, &self.backend)
+            })
+            .collect();
         let confirms = self.publish_all(publications).await;
+        drop(sending);
         // A crash here leaves jobs that nobody knows of but the broker.
         faults::point("submit.published");
 
@@ -104,7 +117,10 @@ impl Protocol {
                     enqueued.count(&jobs[n].spec, jobs[n].due.is_some_and(|due| due > now));
                     accepted.push(n);
                 }
-                Some(error) => answers[n] = Some(Err(error)),
+                Some(error) => {
+                    trace::failed(&spans[n], "refused");
+                    answers[n] = Some(Err(error));
+                }
             }
         }
         self.record_all(jobs, accepted, now, &mut answers).await;

@@ -231,13 +231,15 @@ impl Headers<'_> {
             .map(|ms| now + Duration::from_millis(ms)))
     }
 
-    /// A number that is not negative; as text too, for clients that write every header so.
+    /// A number that is not negative; as text or float too, for clients that write headers so.
     fn number(&self, name: &str) -> Result<Option<u64>, Malformed> {
         let number = match self.0.get(name) {
             None => return Ok(None),
             Some(HeaderValue::Int(number)) => u64::try_from(*number).ok(),
             Some(HeaderValue::Text(text)) => text.parse().ok(),
-            Some(_) => None,
+            // Written without a fraction exactly if it has none; minus zero becomes zero.
+            Some(HeaderValue::Float(number)) => (number + 0.0).to_string().parse().ok(),
+            Some(HeaderValue::Bool(_)) => None,
         };
         // Larger ones cannot be sent on.
         let number = number.filter(|number| i64::try_from(*number).is_ok());

@@ -4,6 +4,7 @@
 
 mod decode;
 mod encode;
+pub mod schema;
 #[cfg(test)]
 mod tests;
 pub mod topology;

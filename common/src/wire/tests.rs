@@ -9,9 +9,9 @@ use crate::{
     time::Timestamp,
 };
 
-const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+pub(super) const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
-fn mail() -> QueueName {
+pub(super) fn mail() -> QueueName {
     "mail".parse().unwrap()
 }
 
@@ -19,7 +19,7 @@ fn read(message: &Message) -> Result<Envelope, Malformed> {
     decode(message, (&mail(), Lane::High), NOW)
 }
 
-fn plain() -> Message {
+pub(super) fn plain() -> Message {
     let spec = Spec::new("email.send".parse().unwrap(), mail(), json(&()).unwrap());
     encode(&Envelope::first(spec, None))
 }
@@ -74,7 +74,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn envelope()(
+    pub(super) fn envelope()(
         mut spec in names(), body in prop::collection::btree_map(".{0,20}", ".{0,40}", 0..6),
         max_attempts in 1u32..=1000, backoff in backoff(),
         timeout in option::of(1u64..i64::MAX as u64), deadline in option::of(instant()),
@@ -94,7 +94,7 @@ prop_compose! {
 
 // ---- anything at all
 
-fn anything() -> impl Strategy<Value = Message> {
+pub(super) fn anything() -> impl Strategy<Value = Message> {
     let known = prop::sample::select(super::decode::KNOWN.to_vec()).prop_map(str::to_owned);
     let name = prop_oneof![known, ".{0,20}".prop_map(|text| text)];
     let value = prop_oneof![
@@ -221,6 +221,8 @@ fn a_wrong_header_is_named() {
         (h::DEADLINE, text("")),
         (h::DELAY_MS, HeaderValue::Int(-1)),
         (h::DELAY_MS, HeaderValue::Float(1.5)),
+        (h::DELAY_MS, HeaderValue::Float(-3.0)),
+        (h::DELAY_MS, HeaderValue::Float(1e300)),
         (h::MAX_ATTEMPTS, HeaderValue::Int(i64::MAX)),
         (h::MAX_ATTEMPTS, text("many")),
         (h::TIMEOUT_MS, HeaderValue::Bool(true)),
@@ -247,15 +249,21 @@ fn limits_of_a_job_hold_for_foreign_messages_too() {
 }
 
 #[test]
-fn numbers_may_be_written_as_text_and_lists_with_blanks() {
+fn numbers_may_be_written_as_text_or_floats_and_lists_with_blanks() {
     let mut message = plain();
     let put = |headers: &mut BTreeMap<_, _>, name: &str, text: &str| {
         headers.insert(name.to_owned(), HeaderValue::Text(text.to_owned()));
     };
     put(&mut message.head.headers, h::MAX_ATTEMPTS, "7");
     put(&mut message.head.headers, h::TAGS, " a, ,b ");
+    let number = HeaderValue::Float(60.0);
+    message
+        .head
+        .headers
+        .insert(h::RETENTION_S.to_owned(), number);
     let spec = read(&message).unwrap().spec;
     assert_eq!(spec.max_attempts, 7);
+    assert_eq!(spec.retention, Some(Duration::from_secs(60)));
     assert_eq!(spec.tags, ["a", "b"].map(|tag| tag.parse().unwrap()));
 }
 

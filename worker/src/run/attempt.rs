@@ -3,13 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use haul_common::{
-    job::{FailureKind, JobId},
+    job::{FailureKind, JobId, Reason},
     life::Ended,
     metrics::QueueMeters,
     ports::{Delivery, Settlement},
     protocol::{Finished, ProtocolError, Receipt},
+    trace,
 };
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::{Instrument, Span};
 
 use super::{Hub, errand::Turn, meter::Meter, supervise, table::Busy};
 use crate::{context::Core, stop::Level};
@@ -34,11 +36,14 @@ pub(super) async fn run(
     match receive(&hub, &delivery, &busy).await {
         Some(Receipt::Run(assignment)) => {
             hub.errand.use_up(turn);
+            let (spec, number) = (&assignment.spec, assignment.life.attempt);
+            let span = trace::attempt(spec, number, hub.protocol.backend());
             let meter = Meter::begin(&meters, &assignment);
             let core = Core::new(*assignment, hub.protocol.clone(), hub.io.clone());
             let core = Arc::new(core);
             hub.table.run(&core);
-            work(&hub, &core, meter, delivery.settlement, slot).await;
+            let work = work(&hub, &core, meter, delivery.settlement, slot);
+            work.instrument(span).await;
             busy.ended(core.assignment.life.fence);
         }
         Some(Receipt::Settle(verdict)) => delivery.settlement.settle(verdict),
@@ -104,7 +109,7 @@ async fn work(
         }
         return;
     };
-    tell(core, &ended);
+    tell(&ended);
     supervise::write_last_notes(core).await;
     let finish = hub
         .protocol
@@ -143,24 +148,39 @@ fn slow_down(hub: &Hub, core: &Core, ended: &Ended) {
     }
 }
 
-fn tell(core: &Core, ended: &Ended) {
-    let (spec, attempt) = (core.spec(), core.assignment.life.attempt);
-    let (job, task) = (&spec.id, &spec.task);
+/// Whose end it is, the span tells. What is wrong with arguments, only the record: it may quote them.
+fn tell(ended: &Ended) {
+    let span = Span::current();
     match ended {
-        Ended::Succeeded(_) => tracing::debug!(%job, %task, attempt, "succeeded"),
+        Ended::Succeeded(_) => tracing::debug!("succeeded"),
         Ended::Failed(failure) if matches!(failure.kind(), FailureKind::Postponed(_)) => {
-            tracing::debug!(%job, %task, attempt, why = failure.message(), "postponed");
+            tracing::debug!(why = failure.message(), "postponed");
         }
         Ended::Failed(failure) => {
-            tracing::info!(%job, %task, attempt, error = failure.message(), "failed");
+            trace::failed(&span, "failed");
+            tracing::info!(error = failure.message(), "failed");
         }
-        Ended::TimedOut(limit) => tracing::info!(%job, %task, attempt, ?limit, "timed out"),
-        Ended::DeadlinePassed => tracing::info!(%job, %task, attempt, "its deadline passed"),
-        Ended::Panicked(error) => tracing::warn!(%job, %task, attempt, error, "panicked"),
-        Ended::Cancelled { forced } => tracing::info!(%job, %task, attempt, forced, "cancelled"),
+        Ended::TimedOut(limit) => {
+            trace::failed(&span, "timed_out");
+            tracing::info!(?limit, "timed out");
+        }
+        Ended::DeadlinePassed => {
+            trace::failed(&span, "deadline");
+            tracing::info!("its deadline passed");
+        }
+        Ended::Panicked(error) => {
+            trace::failed(&span, "panicked");
+            tracing::warn!(error, "panicked");
+        }
+        Ended::Cancelled { forced } => {
+            trace::failed(&span, "cancelled");
+            tracing::info!(forced, "cancelled");
+        }
         Ended::Refused(reason, error) => {
-            tracing::warn!(%job, %task, %reason, error, "refused");
+            trace::failed(&span, reason.as_str());
+            let error = (*reason != Reason::Malformed).then_some(error);
+            tracing::warn!(%reason, error, "refused");
         }
-        Ended::Released => tracing::info!(%job, %task, attempt, "given back"),
+        Ended::Released => tracing::info!("given back"),
     }
 }

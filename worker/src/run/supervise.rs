@@ -12,6 +12,7 @@ use tokio::{
     time::{Instant, error::Elapsed},
 };
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use super::{ABORT_GRACE, Hub};
 use crate::{
@@ -43,7 +44,8 @@ pub(super) async fn run(
         return Some(Ended::Refused(Reason::UnknownTask, why));
     };
     // On the application's runtime: what it does there does not hold up our loops.
-    let mut handler = AbortOnDropHandle::new(hub.app.spawn(handler(core.clone())));
+    let mut handler =
+        AbortOnDropHandle::new(hub.app.spawn(handler(core.clone()).in_current_span()));
     let limit = Limit::of(core, hub.protocol.backend().store.now());
     let mut guard_at = Instant::now() + hub.guard_after;
     loop {

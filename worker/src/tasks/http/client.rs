@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use haul_common::{job::Failure, tls};
+use haul_common::{job::Failure, tls, trace};
 use http::{HeaderValue, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -125,10 +125,8 @@ impl Client {
         headers.insert("haul-job-id", ctx.id().parse()?);
         headers.insert("haul-attempt", ctx.attempt().into());
         headers.insert("haul-deadline-ms", u64::try_from(left.as_millis())?.into());
-        for name in ["traceparent", "tracestate"] {
-            if let Some(haul_common::job::HeaderValue::Text(text)) = spec.headers.get(name)
-                && let Ok(value) = text.parse()
-            {
+        for (name, text) in trace::context(spec) {
+            if let Ok(value) = text.parse() {
                 headers.insert(name, value);
             }
         }

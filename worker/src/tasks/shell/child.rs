@@ -210,6 +210,7 @@ fn command(ctx: &Context<Runner>, launch: &Launch, entry: &Entry) -> Command {
         .env("HAUL_JOB_ID", &**ctx.id())
         .env("HAUL_ATTEMPT", ctx.attempt().to_string())
         .env("HAUL_FENCE", ctx.fence().to_string())
+        .envs(ctx.traceparent().map(|parent| ("TRACEPARENT", parent)))
         .env("HAUL_CHECKPOINT", entry.checkpoint())
         .env("HAUL_MARK", entry.mark())
         .stdin(match launch.stdin {

@@ -1,10 +1,11 @@
 //! From a row to a job.
 
-use std::{fmt::Display, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, str::FromStr, time::Duration};
 
 use haul_common::{
-    job::{Json, NameError, Spec},
+    job::{HeaderValue, Json, NameError, Spec},
     time::parse_duration,
+    trace,
 };
 use haul_producer::{JobId, Submission, Tag, TaskName, Timestamp};
 use serde::de::DeserializeOwned;
@@ -239,10 +240,23 @@ impl Common {
         spec.retention = self.retention;
         spec.tags.clone_from(&self.tags);
         spec.batch.clone_from(&self.batch);
+        spec.headers = trace_context();
         Submission {
             spec,
             due: self.at.or_else(|| self.delay.map(|wait| now + wait)),
             chosen_id,
         }
     }
+}
+
+/// The trace that whoever runs this belongs to, as OpenTelemetry passes it to processes.
+fn trace_context() -> BTreeMap<String, HeaderValue> {
+    let named = [("TRACEPARENT", trace::PARENT), ("TRACESTATE", trace::STATE)];
+    let given = named.into_iter().filter_map(|(variable, header)| {
+        let text = std::env::var(variable)
+            .ok()
+            .filter(|text| !text.is_empty())?;
+        Some((header.to_owned(), HeaderValue::Text(text)))
+    });
+    given.collect()
 }
