@@ -147,8 +147,8 @@ impl Settings {
             None => File::default(),
         };
         let environment = Layer {
-            broker: env("HAUL_BROKER"),
-            store: env("HAUL_STORE"),
+            broker: secret("HAUL_BROKER")?,
+            store: secret("HAUL_STORE")?,
             namespace: env("HAUL_NAMESPACE"),
             log: env("HAUL_LOG"),
         };
@@ -229,6 +229,27 @@ fn store(layers: &[Layer]) -> Option<String> {
 /// An empty variable is as good as none.
 pub(crate) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The variable, or what stands in the file that the variable with `_FILE` behind its name names:
+/// a password in an environment is seen by every child, and by whoever may inspect a container.
+fn secret(name: &str) -> anyhow::Result<Option<String>> {
+    let variable = format!("{name}_FILE");
+    let Some(path) = env(&variable) else {
+        return Ok(env(name));
+    };
+    if env(name).is_some() {
+        let both = format!("{name} and {variable} are both set: keep one of them");
+        return Err(Exit::usage(both));
+    }
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| Exit::usage(format!("{variable}: cannot read {path:?}: {error}")))?;
+    let url = text.trim();
+    if url.is_empty() || url.contains('\n') {
+        let wrong = format!("{variable}: {path:?} must hold one line, a URL");
+        return Err(Exit::usage(wrong));
+    }
+    Ok(Some(url.to_owned()))
 }
 
 fn read(path: &Path) -> anyhow::Result<File> {
