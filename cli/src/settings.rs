@@ -6,6 +6,7 @@
 //! store = "redis://localhost/0"
 //! namespace = "haul"
 //! log = "info"
+//! management = "http://operator@rabbitmq:15672"
 //!
 //! [worker]
 //! queues = ["default", "mail=8"]
@@ -57,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) log: Option<String>,
     /// Where to answer monitors, by the environment.
     pub(crate) listen: Option<String>,
+    /// Where RabbitMQ's management plugin answers, for `haul doctor`.
+    pub(crate) management: Option<String>,
     /// What the file says of workers.
     pub(crate) worker: WorkerFile,
     /// What the file says of `http.request`.
@@ -75,6 +78,7 @@ pub(crate) struct File {
     store: Option<String>,
     namespace: Option<String>,
     log: Option<String>,
+    management: Option<String>,
     #[serde(default)]
     worker: WorkerFile,
     #[serde(default)]
@@ -129,6 +133,7 @@ struct Layer {
     store: Option<String>,
     namespace: Option<String>,
     log: Option<String>,
+    management: Option<String>,
 }
 
 impl Settings {
@@ -151,6 +156,7 @@ impl Settings {
             store: secret("HAUL_STORE")?,
             namespace: env("HAUL_NAMESPACE"),
             log: env("HAUL_LOG"),
+            management: secret("HAUL_MANAGEMENT")?,
         };
         Ok(Self::merge(flags, environment, file))
     }
@@ -174,6 +180,7 @@ impl Settings {
             store: flags.store.clone(),
             namespace: flags.namespace.clone(),
             log: flags.log.clone(),
+            management: None,
         };
         let (worker, shell, http) = (file.worker, file.shell, file.http);
         let exporter = file.exporter;
@@ -182,6 +189,7 @@ impl Settings {
             store: file.store,
             namespace: file.namespace,
             log: file.log,
+            management: file.management,
         };
         let layers = [flags, environment, file];
         let urls = Urls {
@@ -193,9 +201,11 @@ impl Settings {
             namespace: layers.iter().find_map(|layer| layer.namespace.clone()),
         };
         let log = layers.iter().find_map(|layer| layer.log.clone());
+        let management = layers.iter().find_map(|layer| layer.management.clone());
         Self {
             urls,
             log,
+            management,
             listen: env("HAUL_LISTEN"),
             worker,
             http,
