@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::finding;
@@ -49,14 +49,25 @@ pub(super) struct Queue {
     members: Vec<String>,
     #[serde(default)]
     online: Vec<String>,
+    /// Null where there is none; absent where that is not told.
+    #[serde(default, deserialize_with = "present")]
+    policy: Option<Value>,
     #[serde(default)]
-    policy: Option<String>,
-    #[serde(default)]
-    operator_policy: Option<String>,
+    operator_policy: Option<Value>,
     #[serde(default)]
     effective_policy_definition: Option<Value>,
     #[serde(default)]
     arguments: BTreeMap<String, Value>,
+}
+
+fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(value).map(Some)
+}
+
+impl Queue {
+    pub(super) const fn tells_policies(&self) -> bool {
+        self.policy.is_some()
+    }
 }
 
 impl Overview {
@@ -169,13 +180,14 @@ pub(super) fn policies(queues: &[Queue]) -> Vec<Finding> {
     let mut reached: BTreeMap<(&str, &str, String), Vec<&str>> = BTreeMap::new();
     for queue in queues {
         let names = [&queue.policy, &queue.operator_policy];
-        let by = names.into_iter().flatten().find(|name| !name.is_empty());
+        let names = names.into_iter().flatten().filter_map(Value::as_str);
+        let by = names.into_iter().find(|name| !name.is_empty());
         let Some(Value::Object(definition)) = &queue.effective_policy_definition else {
             continue;
         };
         for (key, _) in HARMFUL {
             if let Some(value) = definition.get(key) {
-                let by = by.map_or("?", String::as_str);
+                let by = by.unwrap_or("?");
                 let place = reached.entry((by, key, value.to_string()));
                 place.or_default().push(&queue.name);
             }

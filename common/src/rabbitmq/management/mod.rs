@@ -42,12 +42,7 @@ pub async fn check(url: &str, broker: &str, names: &Namespace) -> Vec<Finding> {
 async fn look(server: &Server, vhost: &str, names: &Namespace) -> Result<Vec<Finding>, String> {
     let (overview, date) = ask::<Overview>(server, "/api/overview").await?;
     let (nodes, _) = ask::<Vec<Node>>(server, "/api/nodes").await?;
-    // The cheap list: no statistics are put together for it.
-    let path = format!(
-        "/api/queues/{}?disable_stats=true&enable_queue_totals=true",
-        http::escape(vhost)
-    );
-    let (queues, _) = ask::<Vec<Queue>>(server, &path).await?;
+    let queues = queues(server, vhost).await?;
     let prefix = format!("{}.", names.as_str());
     let ours = |queue: &Queue| queue.name.starts_with(&prefix) || queue.name == names.unrouted();
     let queues: Vec<Queue> = queues.into_iter().filter(ours).collect();
@@ -58,6 +53,17 @@ async fn look(server: &Server, vhost: &str, names: &Namespace) -> Result<Vec<Fin
     found.extend(judge::policies(&queues));
     found.push(judge::consumer_timeout(&queues));
     Ok(found)
+}
+
+async fn queues(server: &Server, vhost: &str) -> Result<Vec<Queue>, String> {
+    let path = format!("/api/queues/{}", http::escape(vhost));
+    // The cheap list: no statistics are put together for it. 3.10 leaves policies out of it.
+    let cheap = format!("{path}?disable_stats=true&enable_queue_totals=true");
+    let (queues, _) = ask::<Vec<Queue>>(server, &cheap).await?;
+    if queues.iter().all(Queue::tells_policies) {
+        return Ok(queues);
+    }
+    Ok(ask(server, &path).await?.0)
 }
 
 async fn ask<T: DeserializeOwned>(
