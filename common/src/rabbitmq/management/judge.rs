@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::finding;
@@ -49,24 +49,32 @@ pub(super) struct Queue {
     members: Vec<String>,
     #[serde(default)]
     online: Vec<String>,
-    /// Null where there is none; absent where that is not told.
-    #[serde(default, deserialize_with = "present")]
-    policy: Option<Value>,
     #[serde(default)]
-    operator_policy: Option<Value>,
+    policy: Option<String>,
+    #[serde(default)]
+    operator_policy: Option<String>,
     #[serde(default)]
     effective_policy_definition: Option<Value>,
     #[serde(default)]
     arguments: BTreeMap<String, Value>,
 }
 
-fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(value).map(Some)
+/// One of `/api/policies`, or of `/api/operator-policies`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Policy {
+    name: String,
+    definition: Value,
 }
 
 impl Queue {
-    pub(super) const fn tells_policies(&self) -> bool {
-        self.policy.is_some()
+    /// Takes what its policy says from these, unless the server told already.
+    pub(super) fn learn(&mut self, policies: &[Policy]) {
+        let names = [&self.policy, &self.operator_policy];
+        let is_ours = |policy: &&Policy| names.contains(&&Some(policy.name.clone()));
+        if self.effective_policy_definition.is_none() {
+            let ours = policies.iter().find(is_ours);
+            self.effective_policy_definition = ours.map(|policy| policy.definition.clone());
+        }
     }
 }
 
@@ -180,14 +188,13 @@ pub(super) fn policies(queues: &[Queue]) -> Vec<Finding> {
     let mut reached: BTreeMap<(&str, &str, String), Vec<&str>> = BTreeMap::new();
     for queue in queues {
         let names = [&queue.policy, &queue.operator_policy];
-        let names = names.into_iter().flatten().filter_map(Value::as_str);
-        let by = names.into_iter().find(|name| !name.is_empty());
+        let by = names.into_iter().flatten().find(|name| !name.is_empty());
         let Some(Value::Object(definition)) = &queue.effective_policy_definition else {
             continue;
         };
         for (key, _) in HARMFUL {
             if let Some(value) = definition.get(key) {
-                let by = by.unwrap_or("?");
+                let by = by.map_or("?", String::as_str);
                 let place = reached.entry((by, key, value.to_string()));
                 place.or_default().push(&queue.name);
             }

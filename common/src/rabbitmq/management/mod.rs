@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use self::{
     http::Server,
-    judge::{Node, Overview, Queue},
+    judge::{Node, Overview, Policy, Queue},
 };
 use crate::{
     ports::{Finding, Level},
@@ -56,14 +56,18 @@ async fn look(server: &Server, vhost: &str, names: &Namespace) -> Result<Vec<Fin
 }
 
 async fn queues(server: &Server, vhost: &str) -> Result<Vec<Queue>, String> {
-    let path = format!("/api/queues/{}", http::escape(vhost));
-    // The cheap list: no statistics are put together for it. 3.10 leaves policies out of it.
-    let cheap = format!("{path}?disable_stats=true&enable_queue_totals=true");
-    let (queues, _) = ask::<Vec<Queue>>(server, &cheap).await?;
-    if queues.iter().all(Queue::tells_policies) {
-        return Ok(queues);
+    let vhost = http::escape(vhost);
+    // The cheap list: no statistics are put together for it.
+    let path = format!("/api/queues/{vhost}?disable_stats=true&enable_queue_totals=true");
+    let (mut queues, _) = ask::<Vec<Queue>>(server, &path).await?;
+    // 3.10 tells the policy's name only.
+    for kind in ["policies", "operator-policies"] {
+        let (policies, _) = ask::<Vec<Policy>>(server, &format!("/api/{kind}/{vhost}")).await?;
+        for queue in &mut queues {
+            queue.learn(&policies);
+        }
     }
-    Ok(ask(server, &path).await?.0)
+    Ok(queues)
 }
 
 async fn ask<T: DeserializeOwned>(

@@ -2,7 +2,7 @@
 
 use super::{
     http::{Server, escape, understand},
-    judge::{self, Node, Queue},
+    judge::{self, Node, Policy, Queue},
 };
 use crate::{
     ports::{Finding, Level},
@@ -77,6 +77,14 @@ fn a_policy_that_drops_jobs_is_named_with_what_it_sets() {
     for part in ["`tidy`", "max-length = 10", "haul.q.x.low, haul.q.x.high"] {
         assert!(found.detail.contains(part), "{}", found.detail);
     }
+    // As 3.10 tells it: the name only.
+    let mut named = queues(r#"[{"name": "haul.q.x.low", "policy": "tidy"}]"#);
+    let definitions = r#"[{"name": "other", "definition": {"expires": 5}},
+                          {"name": "tidy", "definition": {"message-ttl": 5}}]"#;
+    let definitions: Vec<Policy> = serde_json::from_str(definitions).unwrap();
+    named[0].learn(&definitions);
+    let found = only(judge::policies(&named));
+    assert!(found.detail.contains("message-ttl = 5"), "{}", found.detail);
     let harmless = r#"[{"name": "q", "policy": "", "effective_policy_definition": []}]"#;
     assert_eq!(only(judge::policies(&queues(harmless))).level, Level::Fine);
 }
