@@ -41,12 +41,12 @@ Exit codes:
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Where jobs are: sqlite:PATH, amqp://… or amqps://… [env: HAUL_BROKER] [default:
-    /// sqlite:haul.db]
+    /// Where jobs are: sqlite:PATH, amqp://… or amqps://… [env: HAUL_BROKER, or
+    /// HAUL_BROKER_FILE for a file with the URL in it] [default: sqlite:haul.db]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) broker: Option<String>,
     /// Where records are: redis://…, rediss://… or sqlite:PATH; a SQLite broker is its own store
-    /// [env: HAUL_STORE]
+    /// [env: HAUL_STORE, or HAUL_STORE_FILE]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) store: Option<String>,
     /// What every name on a shared broker and store begins with [env: HAUL_NAMESPACE] [default:
@@ -95,6 +95,8 @@ pub(crate) enum Command {
     Exporter(commands::exporter::ExporterArgs),
     /// Check broker, store and workers, and say what to do
     Doctor(commands::doctor::DoctorArgs),
+    /// Ask a worker on this machine how it is, as a health check does
+    Health(commands::health::HealthArgs),
     /// Measure what this broker and store do, on this machine, now
     Bench(crate::bench::BenchArgs),
     /// Print the message contract for clients in other languages

@@ -18,6 +18,7 @@ mod session;
 mod settings;
 mod shell;
 mod signals;
+mod systemd;
 mod traces;
 mod view;
 

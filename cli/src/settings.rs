@@ -7,6 +7,7 @@
 //! namespace = "haul"
 //! log = "info"
 //! log_format = "json"
+//! management = "http://operator@rabbitmq:15672"
 //!
 //! [worker]
 //! queues = ["default", "mail=8"]
@@ -62,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) listen: Option<String>,
     /// How it is written.
     pub(crate) log_format: Format,
+    /// Where RabbitMQ's management plugin answers, for `haul doctor`.
+    pub(crate) management: Option<String>,
     /// What the file says of workers.
     pub(crate) worker: WorkerFile,
     /// What the file says of `http.request`.
@@ -81,6 +84,7 @@ pub(crate) struct File {
     namespace: Option<String>,
     log: Option<String>,
     log_format: Option<Format>,
+    management: Option<String>,
     #[serde(default)]
     worker: WorkerFile,
     #[serde(default)]
@@ -136,6 +140,7 @@ struct Layer {
     namespace: Option<String>,
     log: Option<String>,
     log_format: Option<Format>,
+    management: Option<String>,
 }
 
 impl Settings {
@@ -154,14 +159,15 @@ impl Settings {
             None => File::default(),
         };
         let environment = Layer {
-            broker: env("HAUL_BROKER"),
-            store: env("HAUL_STORE"),
+            broker: secret("HAUL_BROKER")?,
+            store: secret("HAUL_STORE")?,
             namespace: env("HAUL_NAMESPACE"),
             log: env("HAUL_LOG"),
             log_format: env("HAUL_LOG_FORMAT")
                 .map(|text| text.parse())
                 .transpose()
                 .map_err(|why: String| Exit::usage(format!("HAUL_LOG_FORMAT: {why}")))?,
+            management: secret("HAUL_MANAGEMENT")?,
         };
         Ok(Self::merge(flags, environment, file))
     }
@@ -186,6 +192,7 @@ impl Settings {
             namespace: flags.namespace.clone(),
             log: flags.log.clone(),
             log_format: flags.log_format,
+            management: None,
         };
         let (worker, shell, http) = (file.worker, file.shell, file.http);
         let exporter = file.exporter;
@@ -195,6 +202,7 @@ impl Settings {
             namespace: file.namespace,
             log: file.log,
             log_format: file.log_format,
+            management: file.management,
         };
         let layers = [flags, environment, file];
         let urls = Urls {
@@ -212,6 +220,7 @@ impl Settings {
                 .iter()
                 .find_map(|layer| layer.log_format)
                 .unwrap_or_default(),
+            management: layers.iter().find_map(|layer| layer.management.clone()),
             listen: env("HAUL_LISTEN"),
             worker,
             http,
@@ -245,6 +254,27 @@ fn store(layers: &[Layer]) -> Option<String> {
 /// An empty variable is as good as none.
 pub(crate) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The variable, or what stands in the file that the variable with `_FILE` behind its name names:
+/// a password in an environment is seen by every child, and by whoever may inspect a container.
+fn secret(name: &str) -> anyhow::Result<Option<String>> {
+    let variable = format!("{name}_FILE");
+    let Some(path) = env(&variable) else {
+        return Ok(env(name));
+    };
+    if env(name).is_some() {
+        let both = format!("{name} and {variable} are both set: keep one of them");
+        return Err(Exit::usage(both));
+    }
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| Exit::usage(format!("{variable}: cannot read {path:?}: {error}")))?;
+    let url = text.trim();
+    if url.is_empty() || url.contains('\n') {
+        let wrong = format!("{variable}: {path:?} must hold one line, a URL");
+        return Err(Exit::usage(wrong));
+    }
+    Ok(Some(url.to_owned()))
 }
 
 fn read(path: &Path) -> anyhow::Result<File> {

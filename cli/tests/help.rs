@@ -40,6 +40,7 @@ const COMMANDS: &[&str] = &[
     "script show",
     "script remove",
     "doctor",
+    "health",
     "bench",
     "schema",
     "completions",

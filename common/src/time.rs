@@ -22,6 +22,12 @@ impl Timestamp {
         Self(ms)
     }
 
+    /// As a header of HTTP has it: `Tue, 24 Nov 2026 20:21:49 GMT`.
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        let at = jiff::fmt::rfc2822::parse(text).ok()?;
+        Some(Self(at.timestamp().as_millisecond()))
+    }
+
     /// Milliseconds since the Unix epoch.
     pub const fn as_millis(self) -> i64 {
         self.0

@@ -89,7 +89,7 @@ async fn whole_jobs_run_over_tls() {
 
 async fn found(site: &Site) -> Vec<haul_common::ports::Finding> {
     let backend = site.producer.backend();
-    let mut found = backend.broker.check().await;
+    let mut found = backend.broker.check(&[]).await;
     found.extend(backend.store.check().await);
     found
 }

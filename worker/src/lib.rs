@@ -41,6 +41,6 @@ pub use haul_common::{
     time::Timestamp,
 };
 pub use memory::MemoryError;
-pub use run::{RunError, Running, Status};
+pub use run::{Liveness, RunError, Running, Status};
 pub use tasks::{Shell, http::Http};
 pub use worker::Worker;

@@ -1,12 +1,16 @@
 //! `haul doctor`
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use haul_common::{
     connect::Urls,
-    ports::{Finding, Level},
+    ports::{Finding, Level, QueueCounts},
+    rabbitmq::management,
     time::Timestamp,
+    wire::topology::Namespace,
 };
-use haul_producer::{Producer, StateKind, WorkerInfo};
+use haul_producer::{QueueName, StateKind, WorkerInfo};
 use serde::Serialize;
 
 use crate::{
@@ -16,15 +20,25 @@ use crate::{
     session::Session,
 };
 
-/// Nothing to choose.
+/// What to look at beside broker and store.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Looks at connections, versions, encryption, clocks, eviction and persistence, exchanges and queues
+that differ from what Haul declares, unrouted messages, and queues that no worker serves. Alarms,
+policies, queues without a leader and consumer time-outs only RabbitMQ's management plugin tells.
+
 Ends with 1 if anything is broken, and with 69 if the backend cannot be reached.
 
 Examples:
   haul doctor
-  haul doctor --broker amqp://localhost --store redis://localhost --json")]
-pub(crate) struct DoctorArgs {}
+  haul doctor --broker amqp://localhost --store redis://localhost --json
+  haul doctor --management http://guest:guest@localhost:15672")]
+pub(crate) struct DoctorArgs {
+    /// Where RabbitMQ's management plugin answers: http://USER:PASSWORD@HOST:15672, or https://…;
+    /// the user needs the tag `monitoring` [env: HAUL_MANAGEMENT, or HAUL_MANAGEMENT_FILE]
+    #[arg(long, value_name = "URL")]
+    management: Option<String>,
+}
 
 /// What was found, as JSON.
 #[derive(Debug, Serialize)]
@@ -55,8 +69,9 @@ struct WorkerView<'a> {
 ///
 /// # Errors
 /// When something is broken or unreachable.
-pub(crate) async fn run(session: &Session, _args: DoctorArgs) -> anyhow::Result<()> {
-    let urls = &session.settings.urls;
+pub(crate) async fn run(session: &Session, args: DoctorArgs) -> anyhow::Result<()> {
+    let settings = &session.settings;
+    let urls = &settings.urls;
     let producer = match session.connect().await {
         Ok(producer) => producer,
         Err(error) => {
@@ -66,10 +81,12 @@ pub(crate) async fn run(session: &Session, _args: DoctorArgs) -> anyhow::Result<
         }
     };
     let backend = producer.backend();
-    let mut findings = backend.broker.check().await;
+    let (workers, counts) = (producer.workers().await?, producer.counts().await?);
+    let mut findings = backend.broker.check(&queues(&workers, &counts)).await;
+    let url = args.management.as_ref().or(settings.management.as_ref());
+    findings.extend(management(urls, url.map(String::as_str)).await);
     findings.extend(backend.store.check().await);
-    let workers = producer.workers().await?;
-    findings.push(waiting_without_worker(&producer, &workers).await?);
+    findings.push(waiting_without_worker(&counts, &workers));
     print(session, urls, &findings, &workers)?;
     if findings
         .iter()
@@ -88,15 +105,36 @@ fn finding(level: Level, subject: &str, detail: String) -> Finding {
     }
 }
 
+/// Every queue that anybody has or serves.
+fn queues(workers: &[WorkerInfo], counts: &[QueueCounts]) -> Vec<QueueName> {
+    let served = workers.iter().flat_map(|worker| worker.queues.keys());
+    let known = counts.iter().map(|counts| &counts.queue);
+    let all: BTreeSet<&QueueName> = served.chain(known).collect();
+    all.into_iter().cloned().collect()
+}
+
+/// What only the management plugin tells, if the broker can have one.
+async fn management(urls: &Urls, url: Option<&str>) -> Vec<Finding> {
+    if !urls.broker.starts_with("amqp") {
+        return Vec::new();
+    }
+    let Some(url) = url else {
+        let detail = "alarms, policies, leaders and consumer time-outs were not looked at: give \
+                      --management http://USER:PASSWORD@HOST:15672";
+        return vec![finding(Level::Fine, "management", detail.to_owned())];
+    };
+    // It was connected with already, so that it is a name.
+    let names = urls.namespace.as_deref().map(Namespace::new);
+    let names = names
+        .and_then(Result::ok)
+        .unwrap_or_else(Namespace::standard);
+    management::check(url, &urls.broker, &names).await
+}
+
 /// Jobs that wait in a queue that no worker serves wait for ever.
-async fn waiting_without_worker(
-    producer: &Producer,
-    workers: &[WorkerInfo],
-) -> anyhow::Result<Finding> {
-    let unserved: Vec<String> = producer
-        .counts()
-        .await?
-        .into_iter()
+fn waiting_without_worker(counts: &[QueueCounts], workers: &[WorkerInfo]) -> Finding {
+    let unserved: Vec<String> = counts
+        .iter()
         .filter(|counts| {
             !workers
                 .iter()
@@ -107,7 +145,7 @@ async fn waiting_without_worker(
             (waiting > 0).then(|| format!("{} ({waiting})", counts.queue))
         })
         .collect();
-    Ok(if unserved.is_empty() {
+    if unserved.is_empty() {
         finding(
             Level::Fine,
             "workers",
@@ -119,7 +157,7 @@ async fn waiting_without_worker(
             "jobs wait in queues that no worker serves: {queues}; start one with: haul worker --queue NAME"
         );
         finding(Level::Warning, "workers", detail)
-    })
+    }
 }
 
 fn print(

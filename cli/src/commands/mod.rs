@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod exporter;
+pub(crate) mod health;
 pub(crate) mod job;
 pub(crate) mod queue;
 pub(crate) mod run;
@@ -53,6 +54,7 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::Script(command) => script::run(session, command).await,
         Command::Exporter(args) => exporter::run(session, args).await,
         Command::Doctor(args) => doctor::run(session, args).await,
+        Command::Health(args) => health::run(session, &args).await,
         Command::Bench(args) => bench(session, &args).await,
         Command::Schema(args) => schema::run(session, &args),
         Command::Completions(args) => completions::run(&args),

@@ -7,19 +7,23 @@ use haul_common::time::parse_duration;
 use haul_producer::QueueName;
 use haul_worker::Worker;
 
+use tokio::sync::watch;
+
 use crate::{
     callbacks::{self, HttpFlags},
     exit::Exit,
     log::Format,
     session::Session,
     shell::Asked,
+    systemd,
 };
 
 /// What to run.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 SIGTERM or Ctrl-C drains: nothing new starts, and what runs may finish within the grace. A second
-one stops at once; what ran is given back and runs again elsewhere.
+one stops at once; what ran is given back and runs again elsewhere. Under systemd (Type=notify) it
+says when it is ready and stops, and feeds the watchdog as long as its loops turn.
 
 Settings of the file haul.toml, section [worker]: queues, grace, allow_shell, strict_lanes, listen;
 section [shell], for what jobs run: programs, scripts, env, job_env, user, memory, cpu, open_files, output;
@@ -147,18 +151,20 @@ async fn serve(session: &Session, worker: Worker<()>, queues: &[QueueSlots]) -> 
         session.say(format!("haul: metrics on http://{at}/metrics"));
     }
     let names: Vec<&str> = queues.iter().map(|QueueSlots(name, _)| &**name).collect();
-    let mut readiness = running.readiness();
-    let announce = async {
-        let _ = readiness.wait_for(|ready| *ready).await;
-        // The log has it too, in its own format.
-        if session.settings.log_format == Format::Text {
-            session.say(format!("haul: ready, consuming from {}", names.join(", ")));
+    let consuming = format!("consuming from {}", names.join(", "));
+    let liveness = running.liveness();
+    systemd::keep_watchdog(liveness.clone());
+    let announce = announce(session, running.readiness(), &consuming);
+    let until_stop = async {
+        tokio::select! {
+            () = announce => {}
+            () = liveness.stopping() => systemd::tell_stopping(),
         }
         std::future::pending::<()>().await;
     };
     tokio::select! {
         result = running.finished() => result?,
-        () = announce => {}
+        () = until_stop => {}
     }
     Ok(())
 }
@@ -196,6 +202,22 @@ pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
         )
     };
     text.parse().map_err(wrong)
+}
+
+/// Says once that it is ready, to people, and at every change how it is, to systemd.
+async fn announce(session: &Session, mut readiness: watch::Receiver<bool>, consuming: &str) {
+    let mut first = true;
+    while readiness.wait_for(|ready| *ready).await.is_ok() {
+        // The log has it too, in its own format.
+        if std::mem::take(&mut first) && session.settings.log_format == Format::Text {
+            session.say(format!("haul: ready, {consuming}"));
+        }
+        systemd::tell_ready(consuming);
+        if readiness.wait_for(|ready| !ready).await.is_ok() {
+            systemd::tell_unready();
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 fn in_file(key: &str, why: &dyn std::fmt::Display) -> anyhow::Error {

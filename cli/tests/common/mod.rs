@@ -64,6 +64,11 @@ impl Place {
         for variable in [
             "HAUL_BROKER",
             "HAUL_STORE",
+            "HAUL_BROKER_FILE",
+            "HAUL_STORE_FILE",
+            "NOTIFY_SOCKET",
+            "WATCHDOG_USEC",
+            "WATCHDOG_PID",
             "HAUL_NAMESPACE",
             "HAUL_CONFIG",
             "HAUL_LOG",

@@ -77,8 +77,8 @@ impl Broker for FaultyBroker {
         self.inner.kind()
     }
 
-    async fn check(&self) -> Vec<Finding> {
-        self.inner.check().await
+    async fn check(&self, queues: &[QueueName]) -> Vec<Finding> {
+        self.inner.check(queues).await
     }
 
     async fn close(&self) {

@@ -51,8 +51,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// What it is, in a word.
     fn kind(&self) -> &'static str;
 
-    /// Looks at connection, version and settings, for `haul doctor`.
-    async fn check(&self) -> Vec<Finding>;
+    /// Looks at connection, version, settings and these queues, for `haul doctor`.
+    async fn check(&self, queues: &[QueueName]) -> Vec<Finding>;
 
     /// Waits for what is on its way out, then closes connections.
     async fn close(&self);

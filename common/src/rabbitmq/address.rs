@@ -56,6 +56,11 @@ impl Address {
         (&authority.host, authority.port)
     }
 
+    /// The virtual host.
+    pub(super) fn vhost(&self) -> &str {
+        &self.uris[0].vhost
+    }
+
     /// How to encrypt, if we do.
     pub(super) fn tls(&self) -> Option<Arc<ClientConfig>> {
         self.tls.clone()

@@ -86,35 +86,64 @@ fn finding(level: Level, subject: &str, detail: impl Into<String>) -> Finding {
 }
 
 /// What `haul doctor` says about the broker.
-pub(super) async fn check(link: &Arc<Link>, topology: &Topology) -> Vec<Finding> {
+pub(super) async fn check(
+    link: &Arc<Link>,
+    topology: &Topology,
+    queues: &[QueueName],
+) -> Vec<Finding> {
     let address = link.address();
     if let Err(error) = link.channel().await {
         return vec![finding(Level::Broken, "broker", error.to_string())];
     }
-    vec![
+    let mut found = vec![
         finding(Level::Fine, "broker", format!("{address} answers")),
         version(address).await,
         encryption(address),
         user(address),
-        declared(topology).await,
-    ]
-}
-
-async fn declared(topology: &Topology) -> Finding {
-    let subject = "broker topology";
+    ];
     match topology.marker_exists().await {
-        Ok(true) => match topology.verify().await {
-            Ok(()) => finding(
-                Level::Fine,
-                subject,
-                "exchanges and queues are as they should be",
-            ),
-            Err(error) => finding(Level::Broken, subject, error.to_string()),
-        },
+        Ok(true) => {
+            found.extend(drift(topology, queues).await);
+            found.push(lost_sheep(topology).await);
+        }
         Ok(false) => {
             let detail = "not declared yet; the first worker or producer will do it";
-            finding(Level::Fine, subject, detail)
+            found.push(finding(Level::Fine, "broker topology", detail));
         }
+        Err(error) => found.push(finding(Level::Broken, "broker topology", error.to_string())),
+    }
+    found
+}
+
+async fn drift(topology: &Topology, queues: &[QueueName]) -> Vec<Finding> {
+    let subject = "broker topology";
+    let broken = |error: BrokerError| finding(Level::Broken, subject, error.to_string());
+    match topology.differences(queues).await {
+        Ok(differ) if differ.is_empty() => {
+            let detail = "exchanges and queues are as they should be";
+            vec![finding(Level::Fine, subject, detail)]
+        }
+        Ok(differ) => differ.into_iter().map(broken).collect(),
+        Err(error) => vec![broken(error)],
+    }
+}
+
+async fn lost_sheep(topology: &Topology) -> Finding {
+    let (subject, name) = ("unrouted messages", topology.names().unrouted());
+    match topology.messages_in(&name).await {
+        Ok(Some((0, _))) => finding(Level::Fine, subject, "none"),
+        Ok(Some((waiting, 0))) => {
+            let detail = format!(
+                "{waiting} wait in {name}, and nobody looks at them: start a worker, which makes \
+                 dead jobs of them, then: haul job list state:dead reason:rejected"
+            );
+            finding(Level::Warning, subject, detail)
+        }
+        Ok(Some((waiting, _))) => {
+            let detail = format!("{waiting} in {name}; a worker is at it");
+            finding(Level::Warning, subject, detail)
+        }
+        Ok(None) => finding(Level::Broken, subject, format!("queue {name} is missing")),
         Err(error) => finding(Level::Broken, subject, error.to_string()),
     }
 }

@@ -4,7 +4,7 @@
 //! and rebuilt), [`publisher`] (one task owns the confirm channel, [`window`] decides what the
 //! answers mean), [`consumer`] (one task and one channel for each consumer, [`settle`] groups its
 //! acknowledgements), [`sieve`] (makes
-//! harmless what would end the connection), [`convert`] (messages), [`facts`] (looking).
+//! harmless what would end the connection), [`convert`] (messages), [`facts`] and [`management`] (looking).
 //!
 //! What must stay true:
 //! * Two connections: a broker out of memory stops reading from those that publish, and that must
@@ -21,6 +21,7 @@ pub mod door;
 mod errors;
 mod facts;
 mod link;
+pub mod management;
 mod parcel;
 mod plan;
 mod publisher;
@@ -131,8 +132,8 @@ impl Broker for RabbitMq {
         KIND
     }
 
-    async fn check(&self) -> Vec<Finding> {
-        facts::check(&self.publishing, &self.topology).await
+    async fn check(&self, queues: &[QueueName]) -> Vec<Finding> {
+        facts::check(&self.publishing, &self.topology, queues).await
     }
 
     async fn close(&self) {

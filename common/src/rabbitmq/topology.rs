@@ -18,7 +18,11 @@ use super::{
     link::Link,
     plan::{Step, base, of_queue, table},
 };
-use crate::{job::QueueName, ports::BrokerError, wire::topology::Namespace};
+use crate::{
+    job::{Lane, QueueName},
+    ports::BrokerError,
+    wire::topology::Namespace,
+};
 
 /// How long declaring may take in all.
 const DECLARE: Duration = Duration::from_secs(20);
@@ -201,11 +205,48 @@ impl Topology {
         }
     }
 
-    /// Declares all of the base, whether it is there or not, to find what differs.
-    pub(super) async fn verify(&self) -> Result<(), BrokerError> {
-        match timeout(DECLARE, self.run(base(&self.names))).await {
+    /// Declares all of the base, whether it is there or not, and what is there of these queues, to
+    /// find all that differs.
+    pub(super) async fn differences(
+        &self,
+        queues: &[QueueName],
+    ) -> Result<Vec<BrokerError>, BrokerError> {
+        let all = async {
+            let mut steps = base(&self.names);
+            for queue in queues {
+                let normal = self.names.work_queue(queue, Lane::Normal);
+                if self.messages_in(&normal).await?.is_some() {
+                    steps.extend(of_queue(&self.names, queue));
+                }
+            }
+            let mut found = Vec::new();
+            while let Some((at, error)) = self.first_refused(&steps).await? {
+                if errors::is_access_refused(&error) && self.all_exist(&steps).await? {
+                    break;
+                }
+                match errors::of_request(self.link.address(), &steps[at].what(), &error) {
+                    differs @ BrokerError::Mismatch { .. } => found.push(differs),
+                    other => return Err(other),
+                }
+                steps.drain(..=at);
+            }
+            Ok(found)
+        };
+        match timeout(DECLARE, all).await {
             Ok(result) => result,
             Err(_) => Err(errors::overdue(self.link.address(), "the topology")),
+        }
+    }
+
+    /// How many messages wait in a queue, and how many consume from it; nothing if there is none.
+    pub(super) async fn messages_in(&self, name: &str) -> Result<Option<(u32, u32)>, BrokerError> {
+        let (_, channel) = self.link.channel().await?;
+        let options = queue_options(true);
+        let asked = channel.queue_declare(name.into(), options, FieldTable::default());
+        match asked.await {
+            Ok(queue) => Ok(Some((queue.message_count(), queue.consumer_count()))),
+            Err(error) if errors::is_not_found(&error) => Ok(None),
+            Err(error) => Err(errors::of_request(self.link.address(), name, &error)),
         }
     }
 
@@ -232,14 +273,7 @@ impl Topology {
 
     /// Pipelined: the broker works through a channel in order, so nothing overtakes what it needs.
     async fn run(&self, steps: Vec<Step>) -> Result<(), BrokerError> {
-        let (_, channel) = self.link.channel().await?;
-        let results = join_all(steps.iter().map(|step| step.apply(&channel))).await;
-        // After a refusal everything behind it fails too; the first is the one that matters.
-        let Some((step, error)) = steps
-            .iter()
-            .zip(results)
-            .find_map(|(step, result)| Some((step, result.err()?)))
-        else {
+        let Some((at, error)) = self.first_refused(&steps).await? else {
             return Ok(());
         };
         if errors::is_access_refused(&error) && self.all_exist(&steps).await? {
@@ -247,9 +281,20 @@ impl Topology {
         }
         Err(errors::of_request(
             self.link.address(),
-            &step.what(),
+            &steps[at].what(),
             &error,
         ))
+    }
+
+    async fn first_refused(
+        &self,
+        steps: &[Step],
+    ) -> Result<Option<(usize, lapin::Error)>, BrokerError> {
+        let (_, channel) = self.link.channel().await?;
+        let results = join_all(steps.iter().map(|step| step.apply(&channel))).await;
+        // After a refusal everything behind it fails too; the first is the one that matters.
+        let mut results = results.into_iter().enumerate();
+        Ok(results.find_map(|(at, result)| Some((at, result.err()?))))
     }
 
     /// For users who may publish but not configure: good enough when the queues are there.

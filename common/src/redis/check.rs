@@ -8,7 +8,10 @@ use std::{
 use ::redis::{Pipeline, Value};
 
 use super::{link::Link, reply};
-use crate::ports::{Finding, Level, StoreError};
+use crate::{
+    ports::{Finding, Level, StoreError},
+    time::Timestamp,
+};
 
 /// Slower than this, the round trip shows in every job.
 const SLOW: Duration = Duration::from_millis(50);
@@ -58,12 +61,36 @@ pub(super) async fn findings(link: &Link) -> Vec<Finding> {
     };
     vec![
         connection(link, &facts),
+        clock(link).await,
         version(&facts),
         eviction(&facts),
         persistence(&facts),
         memory(&facts),
         encryption(link),
     ]
+}
+
+/// How far this host's clock and the server's may be apart: delays are counted on the server's,
+/// deadlines and times of day on those of producers.
+const SKEW_MS_MAX: u64 = 2000;
+
+async fn clock(link: &Link) -> Finding {
+    if let Err(error) = set_clock(link).await {
+        return finding(Level::Warning, "clock", error.to_string());
+    }
+    let here = Timestamp::now().as_millis();
+    judge_clock(link.now().as_millis().saturating_sub(here))
+}
+
+fn judge_clock(ahead_ms: i64) -> Finding {
+    let apart = ahead_ms.unsigned_abs();
+    let word = if ahead_ms < 0 { "behind" } else { "ahead of" };
+    let detail = format!("{apart} ms {word} this host's");
+    if apart <= SKEW_MS_MAX {
+        return finding(Level::Fine, "clock", detail);
+    }
+    let advice = "; times and deadlines of jobs are off by that: let both keep time by NTP";
+    finding(Level::Warning, "clock", detail + advice)
 }
 
 async fn set_clock(link: &Link) -> Result<(), StoreError> {
@@ -169,6 +196,15 @@ fn version(facts: &Facts) -> Finding {
 
 fn eviction(facts: &Facts) -> Finding {
     match facts.text("maxmemory_policy") {
+        "noeviction" if facts.number("evicted_keys") > 0 => finding(
+            Level::Warning,
+            "eviction",
+            format!(
+                "noeviction by now, but {} keys were dropped since it started: records of jobs may \
+                 be missing",
+                facts.number("evicted_keys")
+            ),
+        ),
         "noeviction" => finding(
             Level::Fine,
             "eviction",
@@ -274,6 +310,8 @@ mod tests {
             let facts = facts(&format!("# Memory\r\nmaxmemory_policy:{policy}\r\n"), None);
             assert_eq!(eviction(&facts).level, level, "{policy}");
         }
+        let evicted = facts("maxmemory_policy:noeviction\r\nevicted_keys:7\r\n", None);
+        assert_eq!(eviction(&evicted).level, Level::Warning);
     }
 
     #[test]
@@ -290,6 +328,18 @@ mod tests {
                 "{}",
                 finding.detail
             );
+        }
+    }
+
+    #[test]
+    fn clocks_that_are_apart_are_a_warning() {
+        for (ahead_ms, level) in [
+            (0, Level::Fine),
+            (-2000, Level::Fine),
+            (2001, Level::Warning),
+            (i64::MIN, Level::Warning),
+        ] {
+            assert_eq!(judge_clock(ahead_ms).level, level, "{ahead_ms}");
         }
     }
 

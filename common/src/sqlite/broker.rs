@@ -80,7 +80,7 @@ impl Broker for Sqlite {
         KIND
     }
 
-    async fn check(&self) -> Vec<Finding> {
+    async fn check(&self, _queues: &[QueueName]) -> Vec<Finding> {
         // The file is both, and the store's check looks at all of it.
         Vec::new()
     }

@@ -92,7 +92,7 @@ pub async fn a_closed_broker_answers_at_once(broker: &dyn Broker) {
 /// leave the findings to that.
 pub async fn a_healthy_broker_is_found_healthy(broker: &dyn Broker) {
     open(broker).await;
-    let findings = soon("findings", broker.check()).await;
+    let findings = soon("findings", broker.check(&[queue("mail")])).await;
     let broken = findings
         .iter()
         .any(|finding| finding.level == Level::Broken);

@@ -19,6 +19,7 @@ const WHILE_AWAY: Duration = Duration::from_millis(500);
 pub(super) async fn run(hub: Arc<Hub>) {
     let mut cancels = watch(&hub).await;
     loop {
+        hub.alive.turn();
         let well = match beat(&hub).await {
             Ok(()) => true,
             Err(error) => {

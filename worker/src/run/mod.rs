@@ -8,6 +8,7 @@
 //!   sheep: unrouted                                  errand: a worker that ends by itself
 //! ```
 
+mod alive;
 mod attempt;
 mod errand;
 mod feed;
@@ -57,6 +58,8 @@ use crate::{
     io::Io,
     stop::{Level, Stop},
 };
+use alive::Alive;
+pub use alive::Liveness;
 use errand::Errand;
 use health::{Gates, Health, Readiness};
 use overdue::Passed;
@@ -125,6 +128,7 @@ struct Hub {
     registry: Registry,
     table: Table,
     health: Health,
+    alive: Arc<Alive>,
     gates: Gates,
     passed: Passed,
     /// Of each queue that it consumes.
@@ -212,6 +216,7 @@ pub(crate) async fn start(parts: Parts) -> Result<Running, RunError> {
         registry,
         table: Table::default(),
         health: Health::default(),
+        alive: Arc::default(),
         gates: Gates::default(),
         stop: Stop::new(),
         errand: Errand::new(parts.at_most, parts.until_idle),
@@ -260,15 +265,21 @@ async fn prepare(hub: Arc<Hub>) -> Result<(), RunError> {
 
 async fn run(hub: Arc<Hub>, grace: Duration, owns_backend: bool) {
     let background = TaskTracker::new();
-    background.spawn(heartbeat::run(hub.clone()));
-    background.spawn(janitor::run(hub.clone()));
-    background.spawn(overdue::run(hub.clone()));
-    background.spawn(refile::run(hub.clone()));
-    background.spawn(sheep::run(hub.clone()));
+    // It ends when it has nothing to do.
     background.spawn(errand::run(hub.clone()));
+    for task in [
+        background.spawn(heartbeat::run(hub.clone())),
+        background.spawn(janitor::run(hub.clone())),
+        background.spawn(overdue::run(hub.clone())),
+        background.spawn(refile::run(hub.clone())),
+        background.spawn(sheep::run(hub.clone())),
+    ] {
+        hub.alive.keep(&task);
+    }
     let consuming = TaskTracker::new();
     for (queue, slots) in &hub.worker.queues {
-        consuming.spawn(queue::run(hub.clone(), queue.clone(), *slots));
+        let task = consuming.spawn(queue::run(hub.clone(), queue.clone(), *slots));
+        hub.alive.keep(&task);
     }
     consuming.close();
 
@@ -331,6 +342,14 @@ impl Running {
     /// Where it answers monitors, if it does.
     pub const fn listening(&self) -> Option<SocketAddr> {
         self.listening
+    }
+
+    /// Whether its loops turn, and whether it stops: for a watchdog.
+    pub fn liveness(&self) -> Liveness {
+        Liveness {
+            alive: self.hub.alive.clone(),
+            stop: self.hub.stop.clone(),
+        }
     }
 
     /// Its id, as in records of attempts.
