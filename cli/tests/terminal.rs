@@ -1,5 +1,7 @@
 //! What a person at a terminal sees, through a pseudo-terminal.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 mod common;
 
 use std::{
