@@ -1,5 +1,7 @@
 //! `haul job pull`, `done`, `fail` and `extend`, from outside: programs that are no workers.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 mod common;
 
 use common::{Place, Ran, eventually};

@@ -1,5 +1,7 @@
 //! `haul job push` with a job for each row of a file, from outside.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 mod common;
 
 use common::{Place, Ran};
