@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 
 use haul_common::job::{BatchId, StateKind};
-use haul_tests::{backends::redis_url, fleet::Fleet, scripted::Act};
+use haul_tests::{
+    backends::redis_url,
+    fleet::{Fleet, until},
+    scripted::Act,
+};
 use redis::aio::MultiplexedConnection;
 
 haul_tests::on_fleet! {
     a_tally_that_does_not_tell_of_all_jobs_is_counted_anew,
     a_batch_whose_records_are_gone_is_no_more,
+    half_a_step_is_no_longer_counted_once_it_is_filed_again,
 }
 
 async fn delete(redis: &mut MultiplexedConnection, key: String) {
@@ -80,4 +85,41 @@ async fn a_batch_whose_records_are_gone_is_no_more(fleet: Fleet) {
     }
     delete(&mut redis, format!("{prefix}tally:b")).await;
     assert_eq!(fleet.producer.batch(&name).await.unwrap(), None);
+}
+
+async fn half_a_step_is_no_longer_counted_once_it_is_filed_again(fleet: Fleet) {
+    let name: BatchId = "b".parse().unwrap();
+    let (ids, mut redis, prefix) = batch(&fleet, &name).await;
+    let whole = counted(&fleet, &name).await;
+    // As if a claim had been cut off after its first two writes, and the record's then lost.
+    let step = |command: &'static str, key: &str, args: [&str; 2]| {
+        let mut command = redis::cmd(command);
+        command.arg(format!("{prefix}{key}"));
+        command.arg(
+            args.into_iter()
+                .filter(|arg| !arg.is_empty())
+                .collect::<Vec<_>>(),
+        );
+        command
+    };
+    let index = "index:default:queued";
+    for command in [
+        step("HINCRBY", "tally:b", ["queued>running", "1"]),
+        step("ZREM", index, [&ids[1], ""]),
+    ] {
+        command.exec_async(&mut redis).await.unwrap();
+    }
+    assert_ne!(counted(&fleet, &name).await, whole);
+    // Whoever comes next finds a server that nobody has gone through yet.
+    step("DEL", "filed", ["", ""])
+        .exec_async(&mut redis)
+        .await
+        .unwrap();
+    let _worker = fleet
+        .worker(|w| w.queue("images", 1).handle(haul_tests::scripted::run))
+        .await;
+    until("the counts to be right again", || async {
+        counted(&fleet, &name).await == whole
+    })
+    .await;
 }
