@@ -39,6 +39,7 @@ const COMMANDS: &[&str] = &[
     "script list",
     "script show",
     "script remove",
+    "exporter",
     "doctor",
     "health",
     "bench",

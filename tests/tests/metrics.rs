@@ -189,7 +189,11 @@ async fn the_oldest_job_is_the_one_that_may_start(kind: Kind) {
         }
     };
     let since = eventually("a job that is due", LONG, look).await;
-    assert_eq!(since.as_millis(), due.as_millis());
+    // A message that waits has a time of its own, a moment off.
+    assert!(
+        since.as_millis().abs_diff(due.as_millis()) < 100,
+        "{since:?}, {due:?}"
+    );
 
     let job = site.producer.submit(args()).await.unwrap();
     assert_eq!(
