@@ -1,5 +1,7 @@
 //! What `haul doctor` finds on real servers that something is wrong with.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 use haul_common::{
     job::Lane,
     ports::{Broker, Finding, Level, Publication, Route},
@@ -46,13 +48,17 @@ fn about<'f>(found: &'f [Finding], subject: &str) -> Vec<&'f Finding> {
 async fn every_queue_that_differs_is_named_with_what_differs() {
     let names = namespace();
     let broker = rabbitmq_at(amqp_url(), names.clone()).await;
-    let [mail, images] = ["mail", "images"].map(|name| queue(name));
+    let [mail, images] = ["mail", "images"].map(queue);
     let lane = |name, lane| names.work_queue(name, lane);
     let ours = [lane(&mail, Lane::Normal), names.dead_queue(&mail)];
     for name in &ours {
         declare_otherwise(name).await;
     }
-    broker.it.declare(&[images.clone()]).await.unwrap();
+    broker
+        .it
+        .declare(std::slice::from_ref(&images))
+        .await
+        .unwrap();
 
     let found = broker.it.check(&[mail, images]).await;
     let differ = about(&found, "broker topology");
