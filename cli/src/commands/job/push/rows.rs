@@ -178,7 +178,8 @@ impl<R: BufRead> Iterator for Lines<R> {
 }
 
 fn object(line: u64, bytes: &[u8]) -> Result<Row, Problem> {
-    let fields = serde_json::from_slice(bytes).map_err(|error| {
+    // Without the line's end: an error at it would be told at the next line.
+    let fields = serde_json::from_slice(bytes.trim_ascii_end()).map_err(|error| {
         let position = format!(" at line {} column {}", error.line(), error.column());
         let what = error.to_string().replace(&position, "");
         let what = if error.is_data() {
