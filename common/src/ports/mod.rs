@@ -4,6 +4,7 @@
 mod broker;
 mod error;
 mod lists;
+mod liveness;
 mod store;
 
 use std::{sync::Arc, time::Duration};
@@ -14,9 +15,10 @@ pub use broker::{
 };
 pub use error::{BrokerError, StoreError};
 pub use lists::{BatchCounts, BatchListing, Listing, PageRequest, QueueCounts};
+pub use liveness::{Beat, Pulse, WorkerInfo};
 pub use store::{
-    Applied, Beat, Change, Claim, Claimed, Created, Edit, Grant, InHand, Kept, Note, Pulse, Save,
-    SaveKey, Saved, Store, Topic, Watch, WorkerInfo,
+    Applied, Change, Claim, Claimed, Created, Edit, Grant, InHand, Kept, Note, Save, SaveKey,
+    Saved, Store, Topic, Watch,
 };
 
 /// Something that `haul doctor` looked at.

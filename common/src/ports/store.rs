@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::{
-    BatchCounts, BatchListing, Finding, Listing, PageRequest, QueueCounts, error::StoreError,
+    BatchCounts, BatchListing, Beat, Finding, Listing, PageRequest, Pulse, QueueCounts, WorkerInfo,
+    error::StoreError,
 };
 use crate::{
     filter::Filter,
@@ -362,44 +362,6 @@ pub struct Saved {
     pub checkpoint: Option<Json>,
     /// Results of steps, by name.
     pub steps: BTreeMap<String, Json>,
-}
-
-/// A sign of life.
-#[derive(Debug, Clone)]
-pub struct Beat {
-    /// Whose.
-    pub worker: WorkerInfo,
-    /// The attempts it runs.
-    pub running: Vec<(JobId, Fence)>,
-}
-
-/// A worker as operators see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkerInfo {
-    /// Which.
-    pub id: WorkerId,
-    /// On which host.
-    pub host: String,
-    /// As which process there.
-    pub pid: u32,
-    /// When it started.
-    pub started: Timestamp,
-    /// Queues and how many of their jobs it runs at once.
-    pub queues: BTreeMap<QueueName, u32>,
-    /// It starts nothing new.
-    #[serde(default)]
-    pub quiet: bool,
-}
-
-/// Answer to a [`Beat`].
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Pulse {
-    /// Attempts that were asked to stop.
-    pub cancelled: Vec<JobId>,
-    /// Attempts that are no longer this worker's.
-    pub lost: Vec<JobId>,
-    /// Attempts that the store does not know: it lost the record, or the claim.
-    pub forgotten: Vec<JobId>,
 }
 
 /// What can be watched.

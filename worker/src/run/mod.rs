@@ -21,6 +21,7 @@ mod overdue;
 mod queue;
 mod refile;
 mod room;
+mod running;
 mod sheep;
 mod status;
 mod supervise;
@@ -43,13 +44,10 @@ use haul_common::{
     protocol::Protocol,
     time::Timestamp,
 };
-use tokio::{
-    runtime::Handle,
-    sync::{mpsc, watch},
-    task::JoinHandle,
-};
+use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::task::TaskTracker;
 
+pub use running::Running;
 pub use status::Status;
 
 use crate::{
@@ -157,16 +155,6 @@ impl Hub {
             let _ = observer.send((id, life));
         }
     }
-}
-
-/// A worker that runs. Dropped, it ends at once, as if its process had crashed.
-#[derive(Debug)]
-pub struct Running {
-    hub: Arc<Hub>,
-    io: Io,
-    grace: Duration,
-    loops: JoinHandle<()>,
-    listening: Option<SocketAddr>,
 }
 
 /// After an abort, an attempt gets this long to save a checkpoint and be given back.
@@ -320,96 +308,6 @@ async fn run(hub: Arc<Hub>, grace: Duration, owns_backend: bool) {
         backend.store.close().await;
     }
     tracing::info!("stopped");
-}
-
-impl Running {
-    /// Waits until every lane of every queue has its consumer.
-    pub async fn ready(&self) {
-        self.hub.readiness.ready().await;
-    }
-
-    /// Whether every lane of every queue has its consumer: false while it connects again, or gets
-    /// nothing although there is work.
-    pub fn readiness(&self) -> watch::Receiver<bool> {
-        self.hub.readiness.subscribe()
-    }
-
-    /// What it is doing, as `/readyz` says it.
-    pub fn status(&self) -> Status {
-        status::of(&self.hub)
-    }
-
-    /// Where it answers monitors, if it does.
-    pub const fn listening(&self) -> Option<SocketAddr> {
-        self.listening
-    }
-
-    /// Whether its loops turn, and whether it stops: for a watchdog.
-    pub fn liveness(&self) -> Liveness {
-        Liveness {
-            alive: self.hub.alive.clone(),
-            stop: self.hub.stop.clone(),
-        }
-    }
-
-    /// Its id, as in records of attempts.
-    pub fn id(&self) -> &WorkerId {
-        self.hub.id()
-    }
-
-    /// Starts nothing new; what runs goes on.
-    pub fn quiet(&self) {
-        self.hub.stop.raise(Level::Quiet);
-    }
-
-    /// Starts nothing new, lets what runs finish within the grace, then ends.
-    pub fn drain(&self) {
-        self.hub.stop.raise(Level::Drain);
-    }
-
-    /// Stops what runs, gives it back, and ends.
-    pub fn abort(&self) {
-        self.hub.stop.raise(Level::Abort);
-    }
-
-    /// Drains at the first SIGTERM or SIGINT, aborts at the second.
-    pub fn stop_on_signals(&self) {
-        let (stop, grace) = (self.hub.stop.clone(), self.grace);
-        // Not on the application's runtime, which a handler may block.
-        self.io.handle().spawn(async move {
-            if let Err(error) = signals(&stop, grace).await {
-                tracing::error!(%error, "signals cannot be heard");
-            }
-        });
-    }
-
-    /// Waits until it has ended.
-    ///
-    /// # Errors
-    /// When its loops ended in another way than by a stop.
-    pub async fn finished(self) -> Result<(), RunError> {
-        self.loops.await.map_err(|_| RunError::Stopped)
-    }
-}
-
-async fn signals(stop: &Stop, grace: Duration) -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut term, mut int) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
-    for level in [Level::Drain, Level::Abort] {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        match level {
-            Level::Drain => tracing::info!(?grace, "draining; a second signal stops what runs"),
-            _ => tracing::info!("stopping what runs"),
-        }
-        stop.raise(level);
-    }
-    Ok(())
 }
 
 fn host() -> String {
