@@ -187,9 +187,27 @@ pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
     })
 }
 
-/// A text about an error, with what to do about it.
-pub(crate) fn explained(why: String, cause: Option<&io::Error>) -> String {
-    match cause.and_then(advice) {
+/// What to do about a line that was cut. A server that does not want us ends the connection right behind
+/// its alert, and what we send meanwhile makes that arrive as a reset, without the alert.
+fn advice_when_cut(error: &io::Error) -> Option<&'static str> {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let cut = [
+        BrokenPipe,
+        ConnectionAborted,
+        ConnectionReset,
+        UnexpectedEof,
+    ];
+    cut.contains(&error.kind()).then_some(
+        "a server also does this to whoever it does not know: ?certfile=PATH&keyfile=PATH",
+    )
+}
+
+/// A text about an error of the connection to `at`, with what to do about it.
+pub(crate) fn explained(at: &str, why: String, cause: Option<&io::Error>) -> String {
+    let encrypted = ["amqps:", "rediss:", "rediss+", "https:"];
+    let encrypted = encrypted.iter().any(|scheme| at.starts_with(scheme));
+    let when_cut = |error| advice_when_cut(error).filter(|_| encrypted);
+    match cause.and_then(|error| advice(error).or_else(|| when_cut(error))) {
         Some(advice) => format!("{why}; {advice}"),
         None => why,
     }
@@ -198,6 +216,15 @@ pub(crate) fn explained(why: String, cause: Option<&io::Error>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cut_line_tells_of_certificates_only_where_there_are_some() {
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        let said = |at| explained(at, "reset".to_owned(), Some(&reset));
+        assert!(said("amqps://host:5671/").contains("?certfile=PATH&keyfile=PATH"));
+        assert!(said("rediss://host:6379/0").contains("?certfile=PATH&keyfile=PATH"));
+        assert_eq!(said("amqp://host:5672/"), "reset");
+    }
 
     fn refused(url: &str, wanted: bool) -> String {
         let mut url = Url::parse(url).unwrap();

@@ -33,7 +33,8 @@ pub(super) fn of_connecting(address: &Address, error: &lapin::Error) -> BrokerEr
         ErrorKind::IOError(cause) => Some(&**cause),
         _ => None,
     };
-    let (at, why) = (address.to_string(), explained(error.to_string(), cause));
+    let at = address.to_string();
+    let why = explained(&at, error.to_string(), cause);
     match code(error) {
         Some(ACCESS_REFUSED | NOT_ALLOWED | INVALID_PATH) => BrokerError::Forbidden { at, why },
         _ => BrokerError::Unreachable { at, why },

@@ -20,8 +20,8 @@ const DENIED: [&str; 4] = ["NOAUTH", "WRONGPASS", "NOPERM", "DENIED"];
 
 /// What an error of the client library means.
 pub(super) fn of(at: &str, error: &RedisError) -> StoreError {
+    let why = explained(at, error.to_string(), cause(error));
     let at = at.to_owned();
-    let why = explained(error.to_string(), cause(error));
     let code = error.code().unwrap_or_default();
     let kind = error.kind();
     if AWAY.contains(&code) {

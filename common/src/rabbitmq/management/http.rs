@@ -71,7 +71,13 @@ impl Server {
     pub(super) async fn get(&self, path: &str) -> Result<Answer, String> {
         let text = match timeout(PATIENCE, self.exchange(path)).await {
             Ok(Ok(text)) => text,
-            Ok(Err(error)) => return Err(explained(error.to_string(), Some(&error))),
+            Ok(Err(error)) => {
+                return Err(explained(
+                    &self.to_string(),
+                    error.to_string(),
+                    Some(&error),
+                ));
+            }
             Err(_) => return Err(format!("no answer within {} s", PATIENCE.as_secs())),
         };
         let (status, answer) = understand(&text).ok_or("what answers there speaks no HTTP")?;
