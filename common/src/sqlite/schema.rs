@@ -8,9 +8,11 @@ use super::fault::Fault;
 
 /// Written in the file's header: "Haul".
 const APPLICATION_ID: i64 = 0x4861_756c;
-/// The version of `schema.sql`.
+/// The version of `schema.sql` and `batches.sql`.
 pub(super) const VERSION: i64 = 3;
-/// From the version before: what `schema.sql` has that it had not.
+/// The part of the schema that came with version 3.
+const BATCHES: &str = include_str!("batches.sql");
+/// From the version before: what fills that part.
 const FROM_2: &str = include_str!("schema/from-2.sql");
 /// How long SQLite itself waits for another process's commit.
 const BUSY: Duration = Duration::from_secs(5);
@@ -52,11 +54,13 @@ pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
     match recognise(&txn)? {
         VERSION => {}
         2 => {
+            txn.execute_batch(BATCHES)?;
             txn.execute_batch(FROM_2)?;
             txn.pragma_update(None, "user_version", VERSION)?;
         }
         _ => {
             txn.execute_batch(include_str!("schema.sql"))?;
+            txn.execute_batch(BATCHES)?;
             txn.pragma_update(None, "application_id", APPLICATION_ID)?;
             txn.pragma_update(None, "user_version", VERSION)?;
         }

@@ -115,20 +115,6 @@ CREATE TABLE tallies (
     jobs  INTEGER NOT NULL,
     PRIMARY KEY (queue, state)
 ) WITHOUT ROWID;
--- The same of batches, which may be as many as jobs: one row each, gone with its last job.
-CREATE TABLE batches (
-    batch     TEXT PRIMARY KEY,
-    created   INTEGER NOT NULL,
-    blocked   INTEGER NOT NULL,
-    scheduled INTEGER NOT NULL,
-    queued    INTEGER NOT NULL,
-    running   INTEGER NOT NULL,
-    retrying  INTEGER NOT NULL,
-    succeeded INTEGER NOT NULL,
-    dead      INTEGER NOT NULL,
-    cancelled INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX batches_created ON batches (created);
 CREATE TABLE workers (
     id    TEXT PRIMARY KEY,
     info  TEXT NOT NULL,
