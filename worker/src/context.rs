@@ -1,6 +1,9 @@
 //! What a handler sees of its attempt.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use haul_common::{
     job::{BatchId, Fence, JobId, Progress, QueueName, Spec, Tag, TaskName},
@@ -9,10 +12,7 @@ use haul_common::{
     time::Timestamp,
     trace,
 };
-use tokio::{
-    runtime::Handle,
-    sync::{OnceCell, watch},
-};
+use tokio::{runtime::Handle, sync::OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use crate::notes::{Notes, head};
@@ -64,8 +64,9 @@ pub(crate) struct Core {
     pub(crate) io: Handle,
     /// What attempts saved; read once, when first asked for.
     pub(crate) saved: OnceCell<Saved>,
+    /// Trips once there is a cause.
     token: CancellationToken,
-    cause: watch::Sender<Option<StopCause>>,
+    cause: OnceLock<StopCause>,
 }
 
 impl Core {
@@ -77,7 +78,7 @@ impl Core {
             io,
             saved: OnceCell::new(),
             token: CancellationToken::new(),
-            cause: watch::Sender::new(None),
+            cause: OnceLock::new(),
         }
     }
 
@@ -86,25 +87,19 @@ impl Core {
     }
 
     pub(crate) async fn stopped(&self) -> StopCause {
-        let mut watch = self.cause.subscribe();
-        // The sender is in `self`, so that this cannot fail.
-        let cause = watch
-            .wait_for(Option::is_some)
-            .await
-            .ok()
-            .and_then(|cause| *cause);
-        cause.unwrap_or(StopCause::Lost)
+        self.token.cancelled().await;
+        // There is one before the token trips.
+        self.stop_cause().unwrap_or(StopCause::Lost)
     }
 
     /// Why the handler was asked to stop, if it was.
     pub(crate) fn stop_cause(&self) -> Option<StopCause> {
-        *self.cause.borrow()
+        self.cause.get().copied()
     }
 
     /// Asks the handler to stop; the first cause stands.
     pub(crate) fn stop(&self, cause: StopCause) {
-        self.cause
-            .send_if_modified(|now| now.replace(now.unwrap_or(cause)).is_none());
+        let _ = self.cause.set(cause);
         self.token.cancel();
     }
 }
@@ -179,7 +174,8 @@ impl<S> Context<S> {
 
     /// Trips when the attempt is to stop, for whatever [`StopCause`].
     pub fn cancellation(&self) -> CancellationToken {
-        self.core.token.clone()
+        // A child: whoever trips it stops nothing but what listens to it.
+        self.core.token.child_token()
     }
 
     /// Waits until the attempt is to stop, and says why.

@@ -16,7 +16,10 @@ pub use lane::Lane;
 pub use names::{BatchId, JobId, NameError, QueueName, ScriptName, Tag, TaskName, WorkerId};
 pub use record::{Attempt, Progress, Record};
 pub use script::{SCRIPT_BYTES_MAX, SCRIPT_VERSIONS_KEPT, Script, ScriptError, ScriptVersion};
-pub use spec::{Digest, Envelope, HeaderValue, Json, MAX_ATTEMPTS_MAX, Spec, SpecError, json};
+pub use spec::{
+    Digest, Envelope, HeaderValue, Json, MAX_ATTEMPTS_DEFAULT, MAX_ATTEMPTS_MAX, Spec, SpecError,
+    json,
+};
 pub use state::{Fence, Outcome, Reason, State, StateKind};
 pub use task::Task;
 

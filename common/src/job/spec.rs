@@ -19,6 +19,8 @@ pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Json, serde_json::Error>
     serde_json::value::to_raw_value(value)
 }
 
+/// How many attempts a job gets that asks for none.
+pub const MAX_ATTEMPTS_DEFAULT: u32 = 5;
 /// Most attempts that a job may ask for.
 pub const MAX_ATTEMPTS_MAX: u32 = 1000;
 const TAGS_MAX: usize = 32;
@@ -120,7 +122,7 @@ impl Spec {
             queue,
             lane: Lane::default(),
             args,
-            max_attempts: 5,
+            max_attempts: MAX_ATTEMPTS_DEFAULT,
             backoff: Backoff::default(),
             timeout: None,
             deadline: None,
@@ -234,9 +236,9 @@ impl<'de> Deserialize<'de> for Digest {
 
 /// A job on its way to a worker: what a message says.
 #[derive(Debug, Clone)]
-pub struct Envelope {
+pub struct Envelope<S = Spec> {
     /// What is asked for.
-    pub spec: Spec,
+    pub spec: S,
     /// Which attempt this message starts, from 1.
     pub attempt: u32,
     /// Not before this time.
@@ -249,9 +251,9 @@ pub struct Envelope {
     pub redrive: bool,
 }
 
-impl Envelope {
+impl<S> Envelope<S> {
     /// The first message of a job.
-    pub const fn first(spec: Spec, due: Option<Timestamp>) -> Self {
+    pub const fn first(spec: S, due: Option<Timestamp>) -> Self {
         Self {
             spec,
             attempt: 1,

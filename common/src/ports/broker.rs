@@ -138,8 +138,12 @@ pub struct Delivery {
 #[derive(Debug)]
 pub struct Settlement {
     tag: u64,
-    to: mpsc::UnboundedSender<(u64, Verdict)>,
+    /// Until it is settled.
+    to: Option<mpsc::UnboundedSender<Fate>>,
 }
+
+/// A delivery's tag, and its verdict; none when it was dropped unsettled.
+pub type Fate = (u64, Option<Verdict>);
 
 /// What is to become of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,10 +155,10 @@ pub enum Verdict {
 }
 
 impl Settlement {
-    /// For adapters: settles `tag` by sending it to the consumer's own task, which groups what
+    /// For adapters: settles `tag` by sending its fate to the consumer's own task, which groups what
     /// waits. The channel holds at most one entry for each unsettled delivery.
-    pub const fn new(tag: u64, to: mpsc::UnboundedSender<(u64, Verdict)>) -> Self {
-        Self { tag, to }
+    pub const fn new(tag: u64, to: mpsc::UnboundedSender<Fate>) -> Self {
+        Self { tag, to: Some(to) }
     }
 
     /// Acknowledges. Only after all that must follow is confirmed and recorded.
@@ -168,9 +172,21 @@ impl Settlement {
     }
 
     /// Settles by this verdict.
-    pub fn settle(self, verdict: Verdict) {
-        // A consumer that is gone needs no word: its deliveries are already somebody else's.
-        let _ = self.to.send((self.tag, verdict));
+    pub fn settle(mut self, verdict: Verdict) {
+        self.tell(Some(verdict));
+    }
+
+    fn tell(&mut self, verdict: Option<Verdict>) {
+        if let Some(to) = self.to.take() {
+            // A consumer that is gone needs no word: its deliveries are already somebody else's.
+            let _ = to.send((self.tag, verdict));
+        }
+    }
+}
+
+impl Drop for Settlement {
+    fn drop(&mut self) {
+        self.tell(None);
     }
 }
 

@@ -10,7 +10,7 @@ mod store;
 use std::{sync::Arc, time::Duration};
 
 pub use broker::{
-    Broker, Confirm, Delivery, Inbox, LaneFacts, Publication, QueueFacts, Route, Settlement,
+    Broker, Confirm, Delivery, Fate, Inbox, LaneFacts, Publication, QueueFacts, Route, Settlement,
     Source, Verdict,
 };
 pub use error::{BrokerError, StoreError};

@@ -174,7 +174,7 @@ impl Protocol {
 
     async fn publish_redrive(&self, record: &Record) -> Result<(), ProtocolError> {
         let id = &record.spec.id;
-        let mut envelope = Envelope::first(record.spec.clone(), None);
+        let mut envelope = Envelope::first(&record.spec, None);
         envelope.fence = record.life.fence;
         envelope.redrive = true;
         let route = Route::Lane(record.spec.queue.clone(), record.spec.lane);

@@ -150,10 +150,13 @@ impl Protocol {
             }
             self.publish_what_follows(spec, life).await
         };
-        publish
-            .retry(patient().without_max_times())
-            .notify(|error, wait| tell(spec, "not published yet", error, wait))
-            .await?;
+        // Most often nothing follows.
+        if life.state.kind() != StateKind::Succeeded || spec.reply_to.is_some() {
+            publish
+                .retry(patient().without_max_times())
+                .notify(|error, wait| tell(spec, "not published yet", error, wait))
+                .await?;
+        }
         // A crash here leaves two messages of one job, or one of a job that has ended.
         faults::point("finish.published");
         match settlement {
@@ -212,7 +215,7 @@ impl Protocol {
         settlement: &mut Option<Settlement>,
     ) -> Result<(), ProtocolError> {
         let Assignment { spec, life, .. } = assignment;
-        let mut envelope = Envelope::first(spec.clone(), None);
+        let mut envelope = Envelope::first(spec, None);
         envelope.attempt = life.attempt;
         envelope.fence = life.fence;
         envelope.guard = true;

@@ -113,7 +113,7 @@ impl Protocol {
 
     /// A message for the attempt that `life` names, after `delay`.
     fn vehicle(spec: &Spec, life: &Life, delay: Duration, coarse: bool) -> Publication {
-        let mut envelope = Envelope::first(spec.clone(), life.state.due());
+        let mut envelope = Envelope::first(spec, life.state.due());
         envelope.attempt = life.attempt;
         envelope.fence = life.fence;
         let (queue, lane) = (spec.queue.clone(), spec.lane);
@@ -134,7 +134,7 @@ impl Protocol {
     }
 
     fn dead_letter(spec: &Spec, life: &Life) -> Publication {
-        let mut envelope = Envelope::first(spec.clone(), None);
+        let mut envelope = Envelope::first(spec, None);
         envelope.attempt = life.attempt;
         envelope.fence = life.fence;
         Publication {

@@ -105,7 +105,8 @@ impl Protocol {
                 trace::publish(&spans[*n], &jobs[*n].spec.id, &what.route, &self.backend)
             })
             .collect();
-        let confirms = self.publish_all(publications).await;
+        let again = |place: usize| publication(&jobs[open[place]], now);
+        let confirms = self.publish_all(publications, again).await;
         drop(sending);
         // A crash here leaves jobs that nobody knows of but the broker.
         faults::point("submit.published");
@@ -129,34 +130,34 @@ impl Protocol {
 
     /// Answers what needs no publishing: broken limits, and chosen ids that are known.
     async fn look_up(&self, jobs: &[Submission]) -> Vec<Option<Result<Submitted, SubmitError>>> {
-        let look = |job: &Submission| {
-            let (spec, chosen) = (job.spec.clone(), job.chosen_id);
-            async move {
-                let id = spec.id.clone();
-                if let Err(source) = spec.validate() {
-                    return Some(Err(SubmitError::Invalid { id, source }));
-                }
-                if !chosen {
-                    return None;
-                }
-                match self.backend.store.find(&id).await {
-                    Ok(None) => None,
-                    Ok(Some(known)) if is_same(&known.spec, &spec) => {
-                        metrics::deduplicated(&spec.queue);
-                        Some(Ok(Submitted {
-                            id,
-                            existing: Some(known.life.state.kind()),
-                        }))
-                    }
-                    Ok(Some(_)) => Some(Err(SubmitError::Conflict(id))),
-                    Err(source) => Some(Err(SubmitError::Store { id, source })),
-                }
-            }
-        };
-        stream::iter(jobs.iter().map(look))
+        let mut answers: Vec<_> = jobs.iter().map(invalid).collect();
+        let chosen = (0..jobs.len()).filter(|n| jobs[*n].chosen_id && answers[*n].is_none());
+        let known: Vec<_> = stream::iter(chosen)
+            .map(|n| async move { (n, self.submitted_before(&jobs[n].spec).await) })
             .buffered(LOOKUPS_AT_ONCE)
             .collect()
-            .await
+            .await;
+        for (n, answer) in known {
+            answers[n] = answer;
+        }
+        answers
+    }
+
+    /// The answer for a job whose id was chosen, if that is known.
+    async fn submitted_before(&self, spec: &Spec) -> Option<Result<Submitted, SubmitError>> {
+        let id = spec.id.clone();
+        match self.backend.store.find(&id).await {
+            Ok(None) => None,
+            Ok(Some(known)) if is_same(&known.spec, spec) => {
+                metrics::deduplicated(&spec.queue);
+                Some(Ok(Submitted {
+                    id,
+                    existing: Some(known.life.state.kind()),
+                }))
+            }
+            Ok(Some(_)) => Some(Err(SubmitError::Conflict(id))),
+            Err(source) => Some(Err(SubmitError::Store { id, source })),
+        }
     }
 
     /// Where it fails, publishing tells for each job what that means for it: the queues may well
@@ -169,12 +170,16 @@ impl Protocol {
     }
 
     /// Publishes, and again what nobody knows the fate of: with the same id, so that a claim drops
-    /// the copy.
-    async fn publish_all(&self, publications: Vec<Publication>) -> Vec<Confirm> {
+    /// the copy. `again` makes a publication once more, by its place: copies of all are seldom needed.
+    async fn publish_all(
+        &self,
+        publications: Vec<Publication>,
+        again: impl Fn(usize) -> Publication,
+    ) -> Vec<Confirm> {
         if publications.is_empty() {
             return Vec::new();
         }
-        let mut confirms = self.backend.broker.publish(publications.clone()).await;
+        let mut confirms = self.backend.broker.publish(publications).await;
         for _ in 1..TRIES {
             let unknown: Vec<usize> = (0..confirms.len())
                 .filter(|n| matches!(confirms[*n], Confirm::Unknown(_)))
@@ -182,10 +187,10 @@ impl Protocol {
             if unknown.is_empty() {
                 break;
             }
-            let again = unknown.iter().map(|n| publications[*n].clone()).collect();
+            let copies = unknown.iter().map(|n| again(*n)).collect();
             for (n, confirm) in unknown
                 .into_iter()
-                .zip(self.backend.broker.publish(again).await)
+                .zip(self.backend.broker.publish(copies).await)
             {
                 // "Refused" now says nothing about the first try: it stays unknown.
                 if confirm == Confirm::Accepted {
@@ -225,6 +230,15 @@ impl Protocol {
             });
         }
     }
+}
+
+/// The answer for a job that breaks a limit.
+fn invalid(job: &Submission) -> Option<Result<Submitted, SubmitError>> {
+    let wrong = job.spec.validate().err();
+    wrong.map(|source| {
+        let id = job.spec.id.clone();
+        Err(SubmitError::Invalid { id, source })
+    })
 }
 
 /// What was submitted before is the same job also once its arguments were mended.
@@ -271,7 +285,7 @@ fn publication(job: &Submission, now: Timestamp) -> Publication {
         },
         _ => Route::Lane(queue, lane),
     };
-    let message = wire::encode(&Envelope::first(job.spec.clone(), job.due));
+    let message = wire::encode(&Envelope::first(&job.spec, job.due));
     Publication { message, route }
 }
 

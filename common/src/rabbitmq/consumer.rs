@@ -6,16 +6,12 @@
 //!     │ stream ends, any error      ▼
 //!     └──────────────────────────► over: channel closed, unsettled deliveries come again
 //! ```
-//! Each delivery settles through a little channel of its own, so that one dropped unread is told
-//! apart from one that is still worked on.
+//! Acknowledgements are in no hurry, and each one costs the broker as much as a message: those that
+//! come at about the same time go together.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, try_join_all},
-    stream::{FuturesUnordered, StreamExt},
-};
+use futures_util::{future::try_join_all, stream::StreamExt};
 use lapin::{
     Channel, Consumer,
     options::{
@@ -25,19 +21,25 @@ use lapin::{
 };
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
-    time::timeout,
+    task::yield_now,
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     ANSWER, convert, errors,
     link::Link,
-    settle::{Frame, group},
+    settle::{Frame, Tags},
 };
 use crate::{
-    ports::{BrokerError, Delivery, Inbox, Settlement, Source, Verdict},
+    ports::{BrokerError, Delivery, Fate, Inbox, Settlement, Source, Verdict},
     wire::topology::Namespace,
 };
+
+/// How long what is done out of order waits for what is before it.
+const IN_ORDER: Duration = Duration::from_millis(5);
+/// Fates that are looked at together.
+const FATES: usize = 1024;
 
 /// All consumers of this process.
 #[derive(Debug)]
@@ -99,14 +101,18 @@ async fn prepare(
     };
     // As many places as there can be unsettled deliveries: handing out never waits.
     let (inbox, outlet) = mpsc::channel(prefetch.into());
+    let (settle, fates) = mpsc::unbounded_channel();
     let task = Task {
         source,
         queue,
         channel,
         stream,
         inbox,
-        outstanding: BTreeSet::new(),
-        fates: FuturesUnordered::new(),
+        tags: Tags::default(),
+        out: 0,
+        settle,
+        fates,
+        told_by: None,
         leaving: false,
     };
     Ok((task, Inbox(outlet)))
@@ -127,19 +133,19 @@ async fn subscribe(channel: &Channel, queue: &str, prefetch: u16) -> lapin::Resu
         .await
 }
 
-/// A delivery's tag and its verdict; none when it was dropped unsettled.
-type Fate = (u64, Option<Verdict>);
-
 struct Task {
     source: Source,
     queue: String,
     channel: Channel,
     stream: Consumer,
     inbox: mpsc::Sender<Delivery>,
-    /// Tags that the broker waits for.
-    outstanding: BTreeSet<u64>,
-    /// One for each delivery that was handed out and whose fate is open.
-    fates: FuturesUnordered<BoxFuture<'static, Fate>>,
+    tags: Tags,
+    /// Deliveries that were handed out and whose fate is open.
+    out: usize,
+    settle: mpsc::UnboundedSender<Fate>,
+    fates: mpsc::UnboundedReceiver<Fate>,
+    /// When to look at what is done out of order.
+    told_by: Option<Instant>,
     leaving: bool,
 }
 
@@ -155,7 +161,11 @@ impl Task {
         };
         let end = match end {
             // What is settled already may still be under way to us.
-            Ok(()) => self.settle_what_is_known().await,
+            Ok(()) => {
+                self.note(Vec::new());
+                let frames = self.tags.all();
+                self.tell(frames).await
+            }
             lost => lost,
         };
         // The inbox ends first: nobody should start on what is already somebody else's.
@@ -171,65 +181,60 @@ impl Task {
     }
 
     async fn work(&mut self) -> Result<(), Lost> {
-        loop {
+        let mut fates = Vec::new();
+        while !self.leaving || self.out > 0 {
             tokio::select! {
-                Some(fate) = self.fates.next() => self.settle(fate).await?,
+                _ = self.fates.recv_many(&mut fates, FATES) => {
+                    // Whoever is about to settle as well goes first.
+                    yield_now().await;
+                    self.note(std::mem::take(&mut fates));
+                    let frames = self.tags.ready();
+                    self.tell(frames).await?;
+                }
+                () = until(self.told_by) => {
+                    let frames = self.tags.overdue();
+                    self.told_by = None;
+                    self.tell(frames).await?;
+                }
                 came = self.stream.next(), if !self.leaving => match came {
-                    Some(Ok(delivery)) => self.hand_out(delivery).await?,
+                    Some(Ok(delivery)) => self.hand_out(delivery)?,
                     Some(Err(error)) => return Err(Lost(error.to_string())),
                     // By the broker: the queue is gone, or our time is up and our deliveries with
                     // it.
                     None => return Err(Lost("the broker cancelled it".to_owned())),
                 },
                 () = self.inbox.closed(), if !self.leaving => self.leave().await?,
-                else => {}
-            }
-            if self.leaving && self.fates.is_empty() {
-                return Ok(());
             }
         }
+        Ok(())
     }
 
-    async fn hand_out(&mut self, incoming: lapin::message::Delivery) -> Result<(), Lost> {
+    fn hand_out(&mut self, incoming: lapin::message::Delivery) -> Result<(), Lost> {
         let tag = incoming.delivery_tag;
-        self.outstanding.insert(tag);
-        let (verdicts, mut fate) = mpsc::unbounded_channel();
-        let settlement = Settlement::new(tag, verdicts);
+        self.tags.came(tag);
+        self.out += 1;
+        let settlement = Settlement::new(tag, self.settle.clone());
         let delivery = convert::incoming(incoming, &self.source, settlement);
         match self.inbox.try_send(delivery) {
-            Ok(()) => {
-                let fate = async move { (tag, fate.recv().await.map(|(_, verdict)| verdict)) };
-                self.fates.push(fate.boxed());
-                Ok(())
-            }
-            Err(TrySendError::Closed(_)) => self.tell(&[(tag, Verdict::Release)]).await,
+            // Where nobody reads any more, it was dropped just now, and goes back.
+            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
             Err(TrySendError::Full(_)) => Err(Lost("the broker went over the prefetch".into())),
         }
     }
 
-    /// Settles whatever was settled meanwhile.
-    async fn settle_what_is_known(&mut self) -> Result<(), Lost> {
-        match self.fates.next().now_or_never().flatten() {
-            Some(fate) => self.settle(fate).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Settles this one and whatever else was settled meanwhile.
-    async fn settle(&mut self, first: Fate) -> Result<(), Lost> {
-        let mut settled = Vec::new();
-        let mut next = Some(first);
-        while let Some((tag, verdict)) = next {
+    /// Takes down these fates, and all that came after them.
+    fn note(&mut self, fates: Vec<Fate>) {
+        let came = std::iter::from_fn(|| self.fates.try_recv().ok());
+        for (tag, verdict) in fates.into_iter().chain(came) {
+            self.out -= 1;
             match verdict {
-                Some(verdict) => settled.push((tag, verdict)),
+                Some(verdict) => self.tags.settle(tag, verdict),
                 // Dropped by a worker that left: given back now. By one that did not: a handler
                 // was lost, and its delivery waits for the consumer's end.
-                None if self.inbox.is_closed() => settled.push((tag, Verdict::Release)),
+                None if self.inbox.is_closed() => self.tags.settle(tag, Verdict::Release),
                 None => {}
             }
-            next = self.fates.next().now_or_never().flatten();
         }
-        self.tell(&settled).await
     }
 
     /// Nobody reads the inbox any more.
@@ -241,7 +246,7 @@ impl Task {
         // What arrived before the cancel was answered. Then the stream ends.
         while let Some(came) = self.stream.next().await {
             match came {
-                Ok(delivery) => self.hand_out(delivery).await?,
+                Ok(delivery) => self.hand_out(delivery)?,
                 Err(error) => return Err(Lost(error.to_string())),
             }
         }
@@ -249,10 +254,19 @@ impl Task {
     }
 
     /// Tells the broker. Several frames are in flight together; they go out in this order.
-    async fn tell(&mut self, settled: &[(u64, Verdict)]) -> Result<(), Lost> {
-        let frames = group(&mut self.outstanding, settled);
+    async fn tell(&mut self, frames: Vec<Frame>) -> Result<(), Lost> {
+        let waits = self.tags.waits();
+        let told_by = self.told_by.take().filter(|_| waits);
+        self.told_by = told_by.or_else(|| waits.then(|| Instant::now() + IN_ORDER));
         let sent = try_join_all(frames.into_iter().map(|frame| send(&self.channel, frame)));
         answered(timeout(ANSWER, sent).await).map(|_| ())
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,8 +5,9 @@ use tokio::sync::oneshot;
 
 use super::{convert, window::Identity};
 use crate::{
+    job::QueueName,
     ports::{Confirm, Publication, Route},
-    wire::topology::{Namespace, delay_route, lane_key},
+    wire::topology::{Namespace, delay_route},
 };
 
 /// One publication and who waits for it.
@@ -58,9 +59,13 @@ impl Parcel {
 }
 
 /// Where a route leads: exchange and key.
+///
+/// A lane is reached by its queue's own name, on the default exchange: the topic exchange where others
+/// publish leads to the same place, and is a third of what a message costs the broker.
 fn place(names: &Namespace, route: &Route) -> (String, String) {
+    let straight = |queue: &QueueName, lane| (String::new(), names.work_queue(queue, lane));
     match route {
-        Route::Lane(queue, lane) => (names.jobs(), lane_key(queue, *lane)),
+        Route::Lane(queue, lane) => straight(queue, *lane),
         Route::Later {
             queue,
             lane,
@@ -68,10 +73,9 @@ fn place(names: &Namespace, route: &Route) -> (String, String) {
             coarse,
         } => match delay_route(queue, *lane, *delay, *coarse) {
             Some(way) => (names.delay(way.level), way.key),
-            None => (names.jobs(), lane_key(queue, *lane)),
+            None => straight(queue, *lane),
         },
         Route::Dead(queue) => (names.dead(), names.dead_queue(queue)),
-        // The default exchange, where every queue is bound by its own name.
         Route::Reply(queue) => (String::new(), queue.clone()),
     }
 }

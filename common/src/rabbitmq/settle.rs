@@ -1,4 +1,4 @@
-//! Acknowledgements in groups: what was settled meanwhile, in as few frames as possible.
+//! What the broker waits for on one channel, and what it is told: as much as possible in one frame.
 
 use std::collections::BTreeSet;
 
@@ -15,38 +15,79 @@ pub(super) enum Frame {
     Release(u64),
 }
 
-/// Takes what is settled out of `outstanding` (all tags of the channel that the broker waits for)
-/// and says what to tell. Only where *every* outstanding tag up to some point is done do they go
-/// together: an acknowledgement "and all before" must not touch one that still runs.
-pub(super) fn group(outstanding: &mut BTreeSet<u64>, settled: &[(u64, Verdict)]) -> Vec<Frame> {
-    let mut done = BTreeSet::new();
-    let mut frames = Vec::new();
-    for &(tag, verdict) in settled {
-        // A tag that is not outstanding was settled before; twice closes the channel.
+/// The tags of a channel.
+#[derive(Debug, Default)]
+pub(super) struct Tags {
+    /// All that the broker waits for.
+    outstanding: BTreeSet<u64>,
+    /// Those of them that are done. Most wait a moment for one before them.
+    done: BTreeSet<u64>,
+    /// Those of them that have waited since [`Self::overdue`] was last asked.
+    late: BTreeSet<u64>,
+    /// Those that go back; nothing waits for them any more.
+    released: Vec<u64>,
+}
+
+impl Tags {
+    pub(super) fn came(&mut self, tag: u64) {
+        self.outstanding.insert(tag);
+    }
+
+    /// A tag that is not outstanding was settled before; twice closes the channel.
+    pub(super) fn settle(&mut self, tag: u64, verdict: Verdict) {
         match verdict {
-            Verdict::Ack if outstanding.contains(&tag) => {
-                done.insert(tag);
+            Verdict::Ack if self.outstanding.contains(&tag) => {
+                self.done.insert(tag);
             }
-            Verdict::Release if outstanding.remove(&tag) => {
-                done.remove(&tag);
-                frames.push(Frame::Release(tag));
+            Verdict::Release if self.outstanding.remove(&tag) => {
+                self.done.remove(&tag);
+                self.released.push(tag);
             }
             Verdict::Ack | Verdict::Release => {}
         }
     }
-    // Releases first: what follows is computed as if they were gone.
-    let prefix: Vec<u64> = outstanding
-        .iter()
-        .copied()
-        .take_while(|tag| done.contains(tag))
-        .collect();
-    match prefix.as_slice() {
-        [] => {}
-        [only] => frames.push(Frame::Ack(*only)),
-        [.., last] => frames.push(Frame::AckThrough(*last)),
+
+    /// Whether something is done that [`Self::ready`] holds back.
+    pub(super) fn waits(&self) -> bool {
+        !self.done.is_empty()
     }
-    let singles = done.iter().skip(prefix.len());
-    frames.extend(singles.map(|tag| Frame::Ack(*tag)));
-    outstanding.retain(|tag| !done.contains(tag));
-    frames
+
+    /// What to tell now: what goes back, and what is done together with all before it. Only where
+    /// *every* outstanding tag up to some point is done do they go together: an acknowledgement
+    /// "and all before" must not touch one that still runs.
+    pub(super) fn ready(&mut self) -> Vec<Frame> {
+        let mut frames: Vec<_> = self.released.drain(..).map(Frame::Release).collect();
+        let (mut through, mut count) = (0, 0);
+        while let Some(first) = self.outstanding.first()
+            && self.done.remove(first)
+        {
+            (through, count) = (*first, count + 1);
+            self.outstanding.pop_first();
+        }
+        frames.extend(match count {
+            0 => None,
+            1 => Some(Frame::Ack(through)),
+            _ => Some(Frame::AckThrough(through)),
+        });
+        frames
+    }
+
+    /// What to tell now, and what is done out of order since this was last asked.
+    pub(super) fn overdue(&mut self) -> Vec<Frame> {
+        let mut frames = self.ready();
+        for tag in std::mem::take(&mut self.late) {
+            if self.done.remove(&tag) {
+                self.outstanding.remove(&tag);
+                frames.push(Frame::Ack(tag));
+            }
+        }
+        self.late.clone_from(&self.done);
+        frames
+    }
+
+    /// All that is settled.
+    pub(super) fn all(&mut self) -> Vec<Frame> {
+        self.late.clone_from(&self.done);
+        self.overdue()
+    }
 }

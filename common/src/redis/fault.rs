@@ -16,6 +16,8 @@ const AWAY: [&str; 6] = [
     "NOREPLICAS",
     "TRYAGAIN",
 ];
+/// Codes of a record that is not as it was written: only people can mend it. The second is our own.
+const CORRUPT: [&str; 2] = ["WRONGTYPE", "CORRUPT"];
 const DENIED: [&str; 4] = ["NOAUTH", "WRONGPASS", "NOPERM", "DENIED"];
 
 /// What an error of the client library means.
@@ -29,6 +31,9 @@ pub(super) fn of(at: &str, error: &RedisError) -> StoreError {
     }
     if DENIED.contains(&code) || kind == ErrorKind::AuthenticationFailed {
         return StoreError::Forbidden { at, why };
+    }
+    if CORRUPT.contains(&code) {
+        return StoreError::Corrupt { at, why };
     }
     match kind {
         ErrorKind::Io => StoreError::Unreachable { at, why },

@@ -1,5 +1,5 @@
 //! Group commit over the network: calls that wait while one round trip is out leave together in
-//! the next.
+//! the next, those of one script as one command where it takes many.
 //!
 //! One task owns one connection. Any doubt about that connection – an error, a late answer, a
 //! server that is no longer the primary – gives it up. Whoever was on the flight learns it; nothing
@@ -20,15 +20,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     KIND, fault,
+    keys::Keys,
     link::Link,
     pool::Connection,
-    scripts::{Call, Lua},
+    scripts::{Call, Lua, Shared},
 };
 use crate::{metrics::TripMeters, ports::StoreError};
 
 const DEADLINE: Duration = Duration::from_secs(2);
-/// Longest stay of a call: one flight that fails, one that carries it, and the way to connect.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// A call that has waited for longer does not board: its flight would end too late for who waits.
+const PATIENCE: Duration = Duration::from_secs(4);
 const SEATS: usize = 512;
 const LUGGAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 const WAITING_ROOM: usize = 8192;
@@ -37,6 +38,7 @@ type Answer = Result<Value, StoreError>;
 
 struct Passenger {
     call: Call,
+    since: Instant,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -52,11 +54,13 @@ impl Flights {
     /// everybody who waited has been served.
     pub(super) fn new(
         link: Arc<Link>,
+        keys: Keys,
         closing: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (gate, waiting) = mpsc::channel(WAITING_ROOM);
         let pilot = Pilot {
             waiting,
+            keys,
             link: Arc::clone(&link),
             connection: None,
             trips: TripMeters::new(KIND, "flight"),
@@ -64,48 +68,67 @@ impl Flights {
         (Self { gate, link }, pilot.run(closing))
     }
 
-    /// Sends the call with the next flight.
+    /// Sends the call with the next flight. Answered in time by the pilot, whose every step has a
+    /// deadline: a timer for each call would be a good part of what it costs.
     pub(super) async fn send(&self, call: Call) -> Answer {
-        let journey = async {
-            let (answer, answered) = oneshot::channel();
-            let closed = || self.link.unreachable("the store is closed here");
-            self.gate
-                .send(Passenger { call, answer })
-                .await
-                .map_err(|_| closed())?;
-            answered.await.map_err(|_| closed())?
+        let (answer, answered) = oneshot::channel();
+        let closed = || self.link.unreachable("the store is closed here");
+        let passenger = Passenger {
+            call,
+            since: Instant::now(),
+            answer,
         };
-        match timeout(PATIENCE, journey).await {
-            Ok(answer) => answer,
-            Err(_) => Err(self.link.late(PATIENCE)),
-        }
+        self.gate.send(passenger).await.map_err(|_| closed())?;
+        answered.await.map_err(|_| closed())?
     }
 }
 
-/// Calls that share a round trip, and who waits for their answers, in one order.
+/// Calls that share a round trip.
 #[derive(Default)]
 struct Cabin {
-    commands: Pipeline,
-    scripts: Vec<Option<&'static Lua>>,
-    answers: Vec<oneshot::Sender<Answer>>,
+    rows: Vec<Row>,
+    seats: usize,
     luggage: usize,
 }
 
+/// Calls that share a command, and who waits for their answers, in one order.
+struct Row {
+    shared: Shared,
+    answers: Vec<oneshot::Sender<Answer>>,
+}
+
 impl Cabin {
-    fn take(&mut self, passenger: Passenger) {
-        let Passenger { call, answer } = passenger;
+    fn take(&mut self, passenger: Passenger, keys: &Keys) {
+        let Passenger { call, answer, .. } = passenger;
+        self.seats += 1;
         self.luggage += call.size;
-        self.commands.add_command(call.command);
-        self.scripts.push(call.script);
-        self.answers.push(answer);
+        let mut rows = self.rows.iter_mut().rev();
+        if let Some(row) = rows.find(|row| row.shared.takes(&call)) {
+            row.shared.add(&call);
+            row.answers.push(answer);
+            return;
+        }
+        self.rows.push(Row {
+            shared: Shared::new(call, keys),
+            answers: vec![answer],
+        });
     }
 
     fn is_full(&self) -> bool {
-        self.answers.len() >= SEATS || self.luggage >= LUGGAGE_BYTES_MAX
+        self.seats >= SEATS || self.luggage >= LUGGAGE_BYTES_MAX
+    }
+
+    /// The commands of all rows, which do not have them any more.
+    fn take_off(&mut self) -> Pipeline {
+        let mut commands = Pipeline::with_capacity(self.rows.len());
+        for row in &mut self.rows {
+            commands.add_command(std::mem::take(&mut row.shared.command));
+        }
+        commands
     }
 
     fn refuse(self, error: &StoreError) {
-        for answer in self.answers {
+        for answer in self.rows.into_iter().flat_map(|row| row.answers) {
             let _ = answer.send(Err(error.clone()));
         }
     }
@@ -113,6 +136,7 @@ impl Cabin {
 
 struct Pilot {
     waiting: mpsc::Receiver<Passenger>,
+    keys: Keys,
     link: Arc<Link>,
     connection: Option<Connection>,
     trips: TripMeters,
@@ -137,18 +161,20 @@ impl Pilot {
 
     fn board(&mut self, first: Passenger) -> Cabin {
         let mut cabin = Cabin::default();
-        cabin.take(first);
+        cabin.take(first, &self.keys);
         while !cabin.is_full()
             && let Ok(next) = self.waiting.try_recv()
         {
-            if !next.answer.is_closed() {
-                cabin.take(next);
+            if next.since.elapsed() > PATIENCE {
+                let _ = next.answer.send(Err(self.link.late(PATIENCE)));
+            } else if !next.answer.is_closed() {
+                cabin.take(next, &self.keys);
             }
         }
         cabin
     }
 
-    async fn fly(&mut self, cabin: Cabin) {
+    async fn fly(&mut self, mut cabin: Cabin) {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => match self.link.connection().await {
@@ -157,13 +183,14 @@ impl Pilot {
             },
         };
         let since = Instant::now();
-        let outcome = self.round_trip(&mut connection, &cabin).await;
+        let outcome = self.round_trip(&mut connection, &mut cabin).await;
         self.trips.over(since, outcome.is_ok());
         self.link.heard(&outcome.as_ref().map(|_| ()));
         match outcome {
             Ok(replies) => {
                 self.connection = Some(connection);
-                for (answer, reply) in cabin.answers.into_iter().zip(replies) {
+                let answers = cabin.rows.into_iter().flat_map(|row| row.answers);
+                for (answer, reply) in answers.zip(replies) {
                     let _ = answer.send(self.link.accept(reply));
                 }
             }
@@ -174,33 +201,42 @@ impl Pilot {
         }
     }
 
+    /// The answers to all calls, row by row.
     async fn round_trip(
         &self,
         connection: &mut Connection,
-        cabin: &Cabin,
+        cabin: &mut Cabin,
     ) -> Result<Vec<Value>, StoreError> {
         let trip = async {
-            let mut replies = self.send(connection, &cabin.commands).await?;
+            let commands = cabin.take_off();
+            let mut replies = self.send(connection, &commands).await?;
             let unknown: Vec<_> = (0..replies.len())
-                .filter(|&seat| fault::is_unknown_script(&replies[seat]))
+                .filter(|&row| fault::is_unknown_script(&replies[row]))
                 .collect();
             if !unknown.is_empty() {
                 self.load(
                     connection,
-                    unknown.iter().filter_map(|&seat| cabin.scripts[seat]),
+                    unknown
+                        .iter()
+                        .filter_map(|&row| cabin.rows[row].shared.script),
                 )
                 .await?;
                 let mut again = Pipeline::with_capacity(unknown.len());
-                for (seat, command) in cabin.commands.cmd_iter().enumerate() {
-                    if unknown.binary_search(&seat).is_ok() {
+                for (row, command) in commands.cmd_iter().enumerate() {
+                    if unknown.binary_search(&row).is_ok() {
                         again.add_command(command.clone());
                     }
                 }
-                for (&seat, reply) in unknown.iter().zip(self.send(connection, &again).await?) {
-                    replies[seat] = reply;
+                for (&row, reply) in unknown.iter().zip(self.send(connection, &again).await?) {
+                    replies[row] = reply;
                 }
             }
-            Ok(replies)
+            let rows = cabin.rows.iter().zip(replies);
+            let answers: Vec<_> = rows
+                .flat_map(|(row, reply)| row.shared.answers(reply))
+                .collect();
+            let away = |answer| fault::not_primary(self.link.at(), answer);
+            answers.iter().find_map(away).map_or(Ok(answers), Err)
         };
         timeout(DEADLINE, trip)
             .await
@@ -216,16 +252,12 @@ impl Pilot {
             .req_packed_commands(commands, 0, commands.len())
             .await
             .map_err(|error| fault::of(self.link.at(), &error))?;
-        match replies
-            .iter()
-            .find_map(|reply| fault::not_primary(self.link.at(), reply))
-        {
-            Some(error) => Err(error),
-            None if replies.len() == commands.len() => Ok(replies),
-            None => Err(self
-                .link
-                .unreachable("it answered more or less than it was asked")),
+        if replies.len() == commands.len() {
+            return Ok(replies);
         }
+        Err(self
+            .link
+            .unreachable("it answered more or less than it was asked"))
     }
 
     async fn load(

@@ -94,7 +94,7 @@ impl RedisStore {
         check::at_start(&link).await?;
         let keys = Keys::new(&namespace);
         let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
-        let (flights, pilot) = Flights::new(Arc::clone(&link), closing.clone());
+        let (flights, pilot) = Flights::new(Arc::clone(&link), keys.clone(), closing.clone());
         let (watches, watcher) = Watches::new(Arc::clone(&link), closing.clone());
         tasks.spawn(pilot);
         tasks.spawn(watcher);
@@ -140,20 +140,14 @@ impl RedisStore {
 impl Store for RedisStore {
     async fn create(&self, records: Vec<Record>) -> Result<Vec<Created>, StoreError> {
         try_join_all(records.iter().map(async |record| {
-            let reply = self
-                .flights
-                .send(scripts::create(&self.keys, record))
-                .await?;
+            let reply = self.flights.send(scripts::create(record)).await?;
             self.read(&record.spec.id, scripts::created(reply))
         }))
         .await
     }
 
     async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError> {
-        let reply = self
-            .flights
-            .send(scripts::claim(&self.keys, &claim))
-            .await?;
+        let reply = self.flights.send(scripts::claim(&claim)).await?;
         self.read(&claim.id, scripts::claimed(reply))
     }
 

@@ -2,7 +2,7 @@
 //! write each time. While that is on its way, the next verdicts gather.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -19,15 +19,13 @@ use super::{
 };
 use crate::{
     job::{Lane, QueueName},
-    ports::{Delivery, Inbox, Settlement, Verdict},
+    ports::{Delivery, Fate, Inbox, Settlement, Verdict},
     time::Timestamp,
     wire::{Head, Message},
 };
 
 /// Messages taken in one write.
 const TAKEN_MAX: usize = 1000;
-/// How long after its inbox is gone a consumer looks again for deliveries that nobody has.
-const DRAIN_PACE: Duration = Duration::from_millis(50);
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Why a consumer ends.
@@ -44,11 +42,14 @@ struct Consumer {
     tap: Tap,
     prefetch: usize,
     wake: Arc<Wake>,
-    verdicts: UnboundedReceiver<(u64, Verdict)>,
-    settle: UnboundedSender<(u64, Verdict)>,
-    /// Not settled yet: by seq, and in which order they were handed on.
-    unsettled: HashMap<i64, u64>,
-    handed: u64,
+    fates: UnboundedReceiver<Fate>,
+    settle: UnboundedSender<Fate>,
+    /// By their seq.
+    unsettled: HashSet<i64>,
+    /// What is to be written of them.
+    settled: Vec<(u64, Verdict)>,
+    /// Those that nobody has any more: given back when this consumer ends.
+    dropped: Vec<u64>,
     /// There may be more in the lane.
     more: bool,
 }
@@ -75,7 +76,7 @@ pub(super) async fn start(
     }
     let prefetch = usize::from(prefetch.max(1));
     let (inbox, deliveries) = mpsc::channel(prefetch);
-    let (settle, verdicts) = mpsc::unbounded_channel();
+    let (settle, fates) = mpsc::unbounded_channel();
     let consumer = Consumer {
         wake: inner.hub.add(id, &queue, number(lane)),
         inner: inner.clone(),
@@ -85,10 +86,11 @@ pub(super) async fn start(
             lane,
         },
         prefetch,
-        verdicts,
+        fates,
         settle,
-        unsettled: HashMap::new(),
-        handed: 0,
+        unsettled: HashSet::new(),
+        settled: Vec::new(),
+        dropped: Vec::new(),
         more: true,
     };
     tokio::spawn(consumer.run(inbox));
@@ -115,14 +117,16 @@ impl Consumer {
             if self.is_lost() {
                 return End::Lost;
             }
-            let mut settled = self.waiting_verdicts();
+            let settled = self.settled();
             let is_idle = !self.more || self.room(0) == 0;
             if settled.is_empty() && is_idle {
+                let mut fates = Vec::new();
                 tokio::select! {
-                    _ = self.verdicts.recv_many(&mut settled, TAKEN_MAX) => {}
-                    () = self.wake.bell.notified() => { self.more = true; continue }
+                    _ = self.fates.recv_many(&mut fates, TAKEN_MAX) => self.note(fates),
+                    () = self.wake.bell.notified() => self.more = true,
                     () = inbox.closed() => return End::Dropped,
                 }
+                continue;
             }
             if inbox.is_closed() {
                 self.settle(settled).await;
@@ -150,10 +154,21 @@ impl Consumer {
             .min(TAKEN_MAX)
     }
 
-    fn waiting_verdicts(&mut self) -> Vec<(u64, Verdict)> {
-        std::iter::from_fn(|| self.verdicts.try_recv().ok())
-            .take(TAKEN_MAX)
-            .collect()
+    fn note(&mut self, fates: Vec<Fate>) {
+        for (tag, verdict) in fates {
+            match verdict {
+                Some(verdict) => self.settled.push((tag, verdict)),
+                None => self.dropped.push(tag),
+            }
+        }
+    }
+
+    /// What was settled meanwhile.
+    fn settled(&mut self) -> Vec<(u64, Verdict)> {
+        let waiting = std::iter::from_fn(|| self.fates.try_recv().ok());
+        let waiting = waiting.take(TAKEN_MAX).collect();
+        self.note(waiting);
+        std::mem::take(&mut self.settled)
     }
 
     /// Tries until it is written: what was settled must not be forgotten because a disk is full.
@@ -203,8 +218,7 @@ impl Consumer {
 
     fn hand_out(&mut self, taken: Vec<Taken>, inbox: &mpsc::Sender<Delivery>) {
         for message in taken {
-            self.handed += 1;
-            self.unsettled.insert(message.seq, self.handed);
+            self.unsettled.insert(message.seq);
             let tag = message.seq.cast_unsigned();
             let delivery = Delivery {
                 returned: u32::try_from(message.deliveries).unwrap_or(u32::MAX),
@@ -214,50 +228,31 @@ impl Consumer {
                 given_up: None,
                 settlement: Settlement::new(tag, self.settle.clone()),
             };
-            // There is room for all that may be unsettled. Where the inbox is gone, the delivery
-            // is found again as one that nobody has.
+            // There is room for all that may be unsettled. Where the inbox is gone, it is dropped.
             let _ = inbox.try_send(delivery);
         }
     }
 
-    /// The inbox is gone. Gives back what nobody has, and settles the rest as it comes.
+    /// The inbox is gone, and what was in it dropped. Gives that back, and settles the rest as it
+    /// comes.
     async fn drain(&mut self) {
         while !self.unsettled.is_empty() && !self.is_lost() {
-            let mut settled = self.waiting_verdicts();
+            let mut settled = self.settled();
+            let back = |tag| (tag, Verdict::Release);
+            settled.extend(self.dropped.drain(..).map(back));
             if settled.is_empty() {
-                settled = self.nobodys();
-            }
-            if settled.is_empty() {
-                let next = self.verdicts.recv_many(&mut settled, TAKEN_MAX);
-                // Over time means only that it is looked again.
-                let _ = tokio::time::timeout(DRAIN_PACE, next).await;
+                let mut fates = Vec::new();
+                tokio::select! {
+                    _ = self.fates.recv_many(&mut fates, TAKEN_MAX) => self.note(fates),
+                    () = self.wake.bell.notified() => {}
+                }
             }
             self.settle(settled).await;
         }
     }
 
-    /// Each settlement that lives holds a sender, so the senders say how many nobody has. They
-    /// went with the inbox, and that was handed on in order: it is the latest.
-    fn nobodys(&mut self) -> Vec<(u64, Verdict)> {
-        let living = self.settle.strong_count() - 1;
-        let mut settled = self.waiting_verdicts();
-        if !settled.is_empty() {
-            return settled;
-        }
-        let mut latest: Vec<(u64, i64)> = self
-            .unsettled
-            .iter()
-            .map(|(seq, order)| (*order, *seq))
-            .collect();
-        latest.sort_unstable();
-        for (_, seq) in latest.drain(living.min(latest.len())..) {
-            settled.push((seq.cast_unsigned(), Verdict::Release));
-        }
-        settled
-    }
-
     async fn leave(&mut self) {
-        let settled = self.waiting_verdicts();
+        let settled = self.settled();
         let closed = self.inner.hub.is_closed();
         self.settle(settled).await;
         let id = self.tap.consumer;

@@ -1,12 +1,12 @@
 //! From a job to its message.
 
-use std::collections::BTreeMap;
+use std::{borrow::Borrow, collections::BTreeMap};
 
 use bytes::Bytes;
 
 use super::{Head, Message, header as h};
 use crate::{
-    job::{Envelope, HeaderValue, Spec, State},
+    job::{Backoff, Envelope, HeaderValue, MAX_ATTEMPTS_DEFAULT, Spec, State},
     life::Life,
     time::Timestamp,
 };
@@ -21,9 +21,9 @@ fn int(value: impl TryInto<i64>) -> HeaderValue {
     HeaderValue::Int(value.try_into().unwrap_or(i64::MAX))
 }
 
-/// The message that carries `envelope`. Defaults are written out: a worker of another version may
-/// have others.
-pub fn encode(envelope: &Envelope) -> Message {
+/// The message that carries `envelope`. Defaults are part of the protocol, and left out: headers are
+/// a good part of what a message costs the broker.
+pub fn encode<S: Borrow<Spec>>(envelope: &Envelope<S>) -> Message {
     let Envelope {
         spec,
         attempt,
@@ -32,8 +32,11 @@ pub fn encode(envelope: &Envelope) -> Message {
         fence,
         redrive,
     } = envelope;
+    let spec: &Spec = spec.borrow();
     let mut headers = options(spec);
-    headers.insert(h::ATTEMPT.to_owned(), int(*attempt));
+    if *attempt > 1 {
+        headers.insert(h::ATTEMPT.to_owned(), int(*attempt));
+    }
     if let Some(due) = due {
         headers.insert(h::RUN_AT.to_owned(), text(due));
     }
@@ -63,8 +66,12 @@ pub fn encode(envelope: &Envelope) -> Message {
 fn options(spec: &Spec) -> BTreeMap<String, HeaderValue> {
     let mut headers = spec.headers.clone();
     let mut put = |name: &str, value| headers.insert(name.to_owned(), value);
-    put(h::MAX_ATTEMPTS, int(spec.max_attempts));
-    put(h::BACKOFF, text(&spec.backoff));
+    if spec.max_attempts != MAX_ATTEMPTS_DEFAULT {
+        put(h::MAX_ATTEMPTS, int(spec.max_attempts));
+    }
+    if spec.backoff != Backoff::default() {
+        put(h::BACKOFF, text(&spec.backoff));
+    }
     if let Some(limit) = spec.timeout {
         put(h::TIMEOUT_MS, int(limit.as_millis()));
     }

@@ -14,6 +14,7 @@ mod messages;
 mod outcomes;
 mod redrive;
 mod shell;
+mod spoilt;
 mod stopping;
 mod strangers;
 mod submit;

@@ -1,12 +1,9 @@
 //! What only a real AMQP client can send, and what only a real broker does.
 
-use haul_common::{
-    job::{HeaderValue, Lane, Reason, StateKind},
-    ports::Route,
-};
+use haul_common::job::{HeaderValue, JobId, Lane, Reason, StateKind};
 use haul_tests::{
     fleet::{Fleet, LONG, reason, result, until},
-    jobs::{message, queue, spec},
+    jobs::{queue, spec},
     scripted::Act,
     wait::eventually,
 };
@@ -24,12 +21,17 @@ haul_tests::on_fleet! {
 }
 
 /// Publishes a job for `test.count` with these headers as a foreign client does; gives its id.
-async fn foreign(fleet: &Fleet, key: &str, headers: FieldTable) -> haul_common::job::JobId {
-    let (connection, channel, names) = fleet.amqp().await;
+async fn foreign(fleet: &Fleet, key: &str, headers: FieldTable) -> JobId {
     let spec = spec("default", 1);
+    send(fleet, key, &spec.id, headers, spec.args.get()).await;
+    spec.id
+}
+
+async fn send(fleet: &Fleet, key: &str, id: &JobId, headers: FieldTable, body: &str) {
+    let (connection, channel, names) = fleet.amqp().await;
     let properties = BasicProperties::default()
         .with_type("test.count".into())
-        .with_message_id(ShortString::from(&*spec.id))
+        .with_message_id(ShortString::from(&**id))
         .with_delivery_mode(2)
         .with_headers(headers);
     let options = BasicPublishOptions {
@@ -37,19 +39,17 @@ async fn foreign(fleet: &Fleet, key: &str, headers: FieldTable) -> haul_common::
         ..Default::default()
     };
     let exchange = names.jobs();
-    let body = spec.args.get().as_bytes();
     channel
         .basic_publish(
             exchange.as_str().into(),
             key.into(),
             options,
-            body,
+            body.as_bytes(),
             properties,
         )
         .await
         .unwrap();
     connection.close(200, "done".into()).await.unwrap();
-    spec.id
 }
 
 fn table(headers: impl IntoIterator<Item = (String, AMQPValue)>) -> FieldTable {
@@ -125,12 +125,8 @@ async fn a_message_for_a_queue_that_nobody_has_is_dead_as_rejected(fleet: Fleet)
     );
     assert!(record.life.error.unwrap().contains("no queue `images`"));
     // One that cannot be read is malformed, wherever it was going.
-    let mut wrong = message("images", 1);
-    wrong.body = "{".into();
-    let id = wrong.head.message_id.as_deref().unwrap().parse().unwrap();
-    fleet
-        .publish(wrong, Route::Lane(queue("nowhere"), Lane::Normal))
-        .await;
+    let id = JobId::new();
+    send(&fleet, "nowhere", &id, FieldTable::default(), "{").await;
     assert_eq!(reason(&fleet.ended(&id).await), Reason::Malformed);
 }
 

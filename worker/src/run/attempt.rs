@@ -1,6 +1,6 @@
 //! One delivery, from its arrival to its settlement.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use haul_common::{
     job::{FailureKind, JobId, Reason},
@@ -14,10 +14,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument, Span};
 
 use super::{Hub, errand::Turn, meter::Meter, supervise, table::Busy};
-use crate::{context::Core, stop::Level};
-
-/// How long an aborted worker still tries to write the end of an attempt.
-const WRITE_GRACE: Duration = Duration::from_secs(5);
+use crate::{
+    context::{Core, StopCause},
+    stop::Level,
+};
 
 pub(super) async fn run(
     hub: Arc<Hub>,
@@ -42,6 +42,10 @@ pub(super) async fn run(
             let core = Core::new(*assignment, hub.protocol.clone(), hub.io.clone());
             let core = Arc::new(core);
             hub.table.run(&core);
+            // Whoever aborts stops what is in the table; this one may have come after that.
+            if hub.stop.has_reached(Level::Abort) {
+                core.stop(StopCause::Stopping);
+            }
             let work = work(&hub, &core, meter, delivery.settlement, slot);
             work.instrument(span).await;
             busy.ended(core.assignment.life.fence);
@@ -111,23 +115,19 @@ async fn work(
     };
     tell(&ended);
     supervise::write_last_notes(core).await;
-    let finish = hub
+    let log = core.notes.take_log();
+    let finished = hub
         .protocol
-        .finish(&core.assignment, ended, core.notes.take_log(), settlement);
-    let too_late = async {
-        hub.stop.reached(Level::Abort).await;
-        tokio::time::sleep(super::ABORT_GRACE + WRITE_GRACE).await;
-    };
-    tokio::select! {
-        finished = finish => {
-            let now = hub.protocol.backend().store.now();
-            meter.finished(&core.assignment, &finished, now);
-            match finished {
-                Ok(Finished::Recorded(life)) => hub.show(core.spec().id.clone(), *life),
-                other => tell_unfinished(core, &other),
-            }
-        }
-        () = too_late => tracing::warn!(job = %core.spec().id, "its end could not be written"),
+        .finish(&core.assignment, ended, log, settlement)
+        .await;
+    meter.finished(
+        &core.assignment,
+        &finished,
+        hub.protocol.backend().store.now(),
+    );
+    match finished {
+        Ok(Finished::Recorded(life)) => hub.show(core.spec().id.clone(), *life),
+        other => tell_unfinished(core, &other),
     }
 }
 

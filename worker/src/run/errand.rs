@@ -53,6 +53,11 @@ impl Errand {
         }
     }
 
+    /// The right to start one more job, where nobody counts.
+    pub(super) fn free_turn(&self) -> Option<Turn> {
+        self.turns.is_none().then_some(Turn(None))
+    }
+
     /// The job has been started.
     pub(super) fn use_up(&self, turn: Turn) {
         if let (Some(turns), Some(permit)) = (&self.turns, turn.0) {

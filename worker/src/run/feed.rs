@@ -114,11 +114,18 @@ async fn forward(
             () = &mut fills => return End::Full,
             delivery = inbox.0.recv() => {
                 suspect = false;
-                let Some(delivery) = delivery else { return End::Lost };
-                hub.passed.note(queue, lane, &delivery);
-                if let Err(mpsc::error::SendError(delivery)) = to.send(delivery).await {
-                    delivery.settlement.release();
-                    return End::Stop;
+                if delivery.is_none() {
+                    return End::Lost;
+                }
+                let mut next = delivery;
+                // What is there already goes on with it.
+                while let Some(delivery) = next {
+                    hub.passed.note(queue, lane, &delivery);
+                    if let Err(mpsc::error::SendError(delivery)) = to.send(delivery).await {
+                        delivery.settlement.release();
+                        return End::Stop;
+                    }
+                    next = inbox.0.try_recv().ok();
                 }
             }
             () = tokio::time::sleep(DEAF_AFTER) => {

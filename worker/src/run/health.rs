@@ -81,6 +81,11 @@ pub(super) struct Gate<'q> {
 }
 
 impl Gate<'_> {
+    /// Whether nobody has closed any queue since this was last waited for.
+    pub(super) fn is_as_before(&self) -> bool {
+        self.closed.has_changed().is_ok_and(|changed| !changed)
+    }
+
     /// Waits until the queue is open.
     pub(super) async fn open(&mut self) {
         loop {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use haul_common::{job::Lane, ports::Delivery};
@@ -96,6 +96,14 @@ impl Lanes {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// The next delivery, if one is here.
+    pub(super) fn at_hand(&mut self) -> Option<Delivery> {
+        match self.poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(delivery) => delivery,
+            Poll::Pending => None,
+        }
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
         let has_work = [0, 1, 2, 3].map(|n| !self.kept[n].is_empty() || !self.from[n].is_empty());
         let first = self.picker.pick(has_work);
@@ -157,7 +165,7 @@ impl Lanes {
 mod tests {
     use haul_common::{
         job::QueueName,
-        ports::{Settlement, Verdict},
+        ports::{Fate, Settlement, Verdict},
         wire::Message,
     };
 
@@ -193,7 +201,7 @@ mod tests {
         );
     }
 
-    fn delivery(returned: u32, lane: Lane) -> (Delivery, mpsc::UnboundedReceiver<(u64, Verdict)>) {
+    fn delivery(returned: u32, lane: Lane) -> (Delivery, mpsc::UnboundedReceiver<Fate>) {
         let (to, verdicts) = mpsc::unbounded_channel();
         let delivery = Delivery {
             message: Message::default(),
@@ -218,7 +226,7 @@ mod tests {
         }
         lanes.give_back().await;
         let given = verdicts.iter_mut().map(|v| v.try_recv().ok());
-        let given: Vec<_> = given.map(|v| v.map(|(_, verdict)| verdict)).collect();
+        let given: Vec<_> = given.map(|v| v.and_then(|(_, verdict)| verdict)).collect();
         let back = Some(Verdict::Release);
         assert_eq!(given, [back, back, back, None]);
         assert_eq!(lanes.next().await.unwrap().origin.1, Lane::Low);

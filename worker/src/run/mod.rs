@@ -51,6 +51,7 @@ pub use running::Running;
 pub use status::Status;
 
 use crate::{
+    context::StopCause,
     endpoint::Endpoint,
     handler::Registry,
     io::Io,
@@ -280,6 +281,7 @@ async fn run(hub: Arc<Hub>, grace: Duration, owns_backend: bool) {
         () = hub.stop.reached(Level::Abort) => false,
     };
     hub.stop.raise(Level::Abort);
+    hub.table.stop_all(StopCause::Stopping);
     if !drained {
         tracing::warn!(
             running = hub.attempts.len(),

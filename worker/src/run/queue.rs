@@ -3,8 +3,9 @@
 use std::{convert::Infallible, sync::Arc};
 
 use haul_common::{job::QueueName, ports::Delivery};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Hub, attempt, feed, health::Gate, lanes::Lanes, room::Room};
+use super::{Hub, attempt, errand::Turn, feed, health::Gate, lanes::Lanes, room::Room};
 use crate::stop::Level;
 
 pub(super) async fn run(hub: Arc<Hub>, queue: QueueName, slots: u32) {
@@ -30,6 +31,10 @@ async fn take(
 ) -> Option<Infallible> {
     let meters = hub.meters[queue].clone();
     let mut gate = hub.gates.gate(queue);
+    let start = |delivery, slot, turn| {
+        let attempt = attempt::run(hub.clone(), meters.clone(), delivery, slot, turn);
+        hub.attempts.spawn(attempt);
+    };
     loop {
         let slot = tokio::select! {
             slot = room.slot(lanes) => slot?,
@@ -43,14 +48,25 @@ async fn take(
             give_back(hub, lanes).await?;
             continue;
         };
-        hub.attempts.spawn(attempt::run(
-            hub.clone(),
-            meters.clone(),
-            delivery,
-            slot,
-            turn,
-        ));
+        start(delivery, slot, turn);
+        // What stands in the way of a job seldom changes: as long as it does not, the next ones start
+        // without waiting for it.
+        while let Some((delivery, slot, turn)) = at_hand(hub, &gate, lanes, room) {
+            start(delivery, slot, turn);
+        }
     }
+}
+
+fn at_hand(
+    hub: &Hub,
+    gate: &Gate<'_>,
+    lanes: &mut Lanes,
+    room: &Room,
+) -> Option<(Delivery, OwnedSemaphorePermit, Turn)> {
+    let clear = hub.health.is_well() && gate.is_as_before();
+    let turn = hub.errand.free_turn().filter(|_| clear)?;
+    let slot = room.free()?;
+    Some((lanes.at_hand()?, slot, turn))
 }
 
 /// The next delivery, once the backends answer and the queue is open; nothing instead when they

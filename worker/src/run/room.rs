@@ -38,6 +38,11 @@ impl Room {
         }
     }
 
+    /// A slot, if one is free.
+    pub(super) fn free(&self) -> Option<OwnedSemaphorePermit> {
+        self.slots.clone().try_acquire_owned().ok()
+    }
+
     /// The next free slot. Meanwhile, `lanes` do not keep for long what others could run.
     pub(super) async fn slot(&self, lanes: &mut Lanes) -> Option<OwnedSemaphorePermit> {
         let mut slot = std::pin::pin!(self.slots.clone().acquire_owned());

@@ -18,7 +18,6 @@ use super::{ABORT_GRACE, Hub};
 use crate::{
     context::{Core, StopCause},
     handler::Stopped,
-    stop::Level,
 };
 
 /// How long a handler may take to stop when asked, before it is aborted.
@@ -47,8 +46,13 @@ pub(super) async fn run(
     let mut handler =
         AbortOnDropHandle::new(hub.app.spawn(handler(core.clone()).in_current_span()));
     let limit = Limit::of(core, hub.protocol.backend().store.now());
-    let mut guard_at = Instant::now() + hub.guard_after;
+    let mut guard_at = Some(Instant::now() + hub.guard_after);
     loop {
+        // One timer for both: this is on the way of every job.
+        let next = guard_at
+            .into_iter()
+            .chain(limit.map(|limit| limit.at))
+            .min();
         tokio::select! {
             biased;
             joined = &mut handler => return match core.stop_cause() {
@@ -57,18 +61,32 @@ pub(super) async fn run(
                 None => Some(outcome(joined)),
             },
             cause = core.stopped() => return wind_down(core, handler, cause, limit).await,
-            () = hub.stop.reached(Level::Abort) => core.stop(StopCause::Stopping),
-            () = sleep_until(limit.map(|limit| limit.at)) => core.stop(StopCause::TimedOut),
-            () = tokio::time::sleep_until(guard_at), if settlement.is_some() => {
-                match hub.protocol.guard(&core.assignment, hub.guard_after, settlement).await {
-                    Ok(()) => tracing::debug!(job = %spec.id, "a guard holds its place"),
-                    Err(error) => {
-                        tracing::warn!(job = %spec.id, %error, "no guard yet");
-                        guard_at = Instant::now() + Duration::from_secs(5);
-                    }
+            () = sleep_until(next) => {
+                if limit.is_some_and(|limit| limit.at <= Instant::now()) {
+                    core.stop(StopCause::TimedOut);
+                } else {
+                    guard_at = guard(hub, core, settlement).await;
                 }
             }
             () = write_notes(core) => {}
+        }
+    }
+}
+
+/// Lets a guard stand in for the delivery; says when to try again if there is none yet.
+async fn guard(hub: &Hub, core: &Core, settlement: &mut Option<Settlement>) -> Option<Instant> {
+    let job = &core.spec().id;
+    let guard = hub
+        .protocol
+        .guard(&core.assignment, hub.guard_after, settlement);
+    match guard.await {
+        Ok(()) => {
+            tracing::debug!(%job, "a guard holds its place");
+            None
+        }
+        Err(error) => {
+            tracing::warn!(%job, %error, "no guard yet");
+            Some(Instant::now() + Duration::from_secs(5))
         }
     }
 }

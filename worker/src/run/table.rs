@@ -83,6 +83,12 @@ impl Table {
         self.inner().busy.contains_key(id)
     }
 
+    /// Asks all attempts to stop.
+    pub(super) fn stop_all(&self, cause: StopCause) {
+        let cores: Vec<_> = self.inner().running.values().cloned().collect();
+        cores.iter().for_each(|(_, core)| core.stop(cause));
+    }
+
     /// Asks the attempt of this job that has this fence to stop.
     pub(super) fn stop(&self, id: &JobId, fence: Fence, cause: StopCause) {
         let core = match self.inner().running.get(id) {

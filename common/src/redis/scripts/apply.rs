@@ -9,6 +9,16 @@ use crate::{
     redis::{record, reply},
 };
 
+pub(super) fn keys(keys: &Keys) -> Vec<String> {
+    vec![
+        keys.job(""),
+        keys.indexes(),
+        keys.expiry(),
+        keys.tallies(),
+        keys.saved(""),
+    ]
+}
+
 pub(in crate::redis) fn apply(keys: &Keys, change: &Change) -> Call {
     let Change {
         id,
@@ -18,10 +28,7 @@ pub(in crate::redis) fn apply(keys: &Keys, change: &Change) -> Call {
     } = change;
     let (from, to) = (step.from.state, step.life.state.kind());
     let stop = to == StateKind::Running && step.life.cancel_requested;
-    let mut names = Vec::with_capacity(5);
-    names.extend([keys.job(id), keys.indexes(), keys.expiry(), keys.tallies()]);
-    names.extend(edit.is_some().then(|| keys.saved(id)));
-    let call = Call::new(&APPLY, &names)
+    let call = Call::one_of(&APPLY)
         .text(id)
         .text(&record::version(&step.from))
         .text(from.as_str())
@@ -36,6 +43,7 @@ pub(in crate::redis) fn apply(keys: &Keys, change: &Change) -> Call {
     } else {
         call.text("")
     };
+    let call = call.text(if edit.is_some() { "1" } else { "" });
     let call = call.pairs(record::write_step(step));
     match edit {
         Some(edit) => call.pairs(record::write_edit(edit)),

@@ -10,9 +10,12 @@ use crate::{
     time::Timestamp,
 };
 
-pub(in crate::redis) fn claim(keys: &Keys, claim: &Claim) -> Call {
-    let names = [keys.job(&claim.id), keys.indexes(), keys.tallies()];
-    Call::new(&CLAIM, &names)
+pub(super) fn keys(keys: &Keys) -> Vec<String> {
+    vec![keys.job(""), keys.indexes(), keys.tallies()]
+}
+
+pub(in crate::redis) fn claim(claim: &Claim) -> Call {
+    Call::one_of(&CLAIM)
         .text(&claim.id)
         .number(claim.attempt)
         .text(&claim.digest.to_string())

@@ -1,26 +1,36 @@
 -- Writes a record unless one with its id exists.
 --
--- KEYS  1 job   2 index of its queue and state   3 queues   4 expiry
---       5 batch   6 its tally   7 batches (these only if it has one)
+-- KEYS  1 prefix of jobs   2 of the indexes   3 queues   4 expiry   5 prefix of batches
+--       6 of their tallies   7 batches
 -- ARGV  1 id   2 queue   3 created, ms   4 expires, ms, or ''   5 state   6 batch, or ''
 --       7… fields and values, 'meta' first
 -- Returns 'new'; or the state of the same job; or 'conflict'.
-local known = redis.call('HMGET', KEYS[1], 'head', 'meta')
-if known[1] then
-    local digest = '^[^|]*'
-    if string.match(known[2], digest) ~= string.match(ARGV[8], digest) then return 'conflict' end
-    return string.match(known[1], '^[^|]*')
-end
-redis.call('HSET', KEYS[1], unpack(ARGV, 7))
-redis.call('SADD', KEYS[3], ARGV[2])
-redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
-if KEYS[5] then
-    redis.call('ZADD', KEYS[5], ARGV[3], ARGV[1])
-    -- The first of its state is perhaps the first of all.
-    if redis.call('HINCRBY', KEYS[6], '>' .. ARGV[5], 1) == 1 then
-        redis.call('ZADD', KEYS[7], 'NX', ARGV[3], ARGV[6])
+local queues, batches = {}, {}
+
+return each(function(id, at, last)
+    local key, queue, created, expires = KEYS[1] .. id, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+    local state, batch = ARGV[at + 4], ARGV[at + 5]
+    local known = redis.call('HMGET', key, 'head', 'meta')
+    if known[1] then
+        local digest = '^[^|]*'
+        if string.match(known[2], digest) ~= string.match(ARGV[at + 7], digest) then
+            return 'conflict'
+        end
+        return string.match(known[1], digest)
     end
-end
-if ARGV[4] ~= '' then redis.call('ZADD', KEYS[4], ARGV[4], ARGV[1]) end
-redis.call('PUBLISH', KEYS[1], '')
-return 'new'
+    redis.call('HSET', key, unpack(ARGV, at + 6, last))
+    if not queues[queue] then
+        queues[queue] = redis.call('SADD', KEYS[3], queue)
+    end
+    add(KEYS[2] .. queue .. ':' .. state, created, id)
+    if batch ~= '' then
+        add(KEYS[5] .. batch, created, id)
+        count(KEYS[6] .. batch, '>' .. state)
+        if not batches[batch] then
+            batches[batch] = redis.call('ZADD', KEYS[7], 'NX', created, batch)
+        end
+    end
+    if expires ~= '' then add(KEYS[4], expires, id) end
+    tell(key)
+    return 'new'
+end)

@@ -10,20 +10,22 @@ use crate::{
     redis::{record, reply},
 };
 
-pub(in crate::redis) fn create(keys: &Keys, job: &Record) -> Call {
-    let Record { spec, life, .. } = job;
-    let state = life.state.kind();
-    let mut names = Vec::with_capacity(7);
-    names.extend([
-        keys.job(&spec.id),
-        keys.index(&spec.queue, state),
+pub(super) fn keys(keys: &Keys) -> Vec<String> {
+    vec![
+        keys.job(""),
+        keys.indexes(),
         keys.queues(),
         keys.expiry(),
-    ]);
-    if let Some(batch) = &spec.batch {
-        names.extend([keys.batch(batch), keys.tally(batch), keys.all_batches()]);
-    }
-    let call = Call::new(&CREATE, &names)
+        keys.batches(),
+        keys.tallies(),
+        keys.all_batches(),
+    ]
+}
+
+pub(in crate::redis) fn create(job: &Record) -> Call {
+    let Record { spec, life, .. } = job;
+    let state = life.state.kind();
+    let call = Call::one_of(&CREATE)
         .text(&spec.id)
         .text(&spec.queue)
         .number(job.created.as_millis());

@@ -1,7 +1,8 @@
 //! The scripts, each with its typed wrapper: one function makes the call, one reads the answer.
 //! A script's contract heads its file.
 //!
-//! Values reach a script as KEYS and ARGV only. The clock is the server's, by TIME.
+//! Values reach a script as KEYS and ARGV only. The clock is the server's, by TIME. What happens to
+//! every job – [`create`], [`claim`], [`apply`] – takes many calls at once: see `batch.lua`.
 
 mod apply;
 mod beat;
@@ -14,7 +15,7 @@ mod tally;
 
 use std::sync::LazyLock;
 
-use ::redis::{Cmd, Script, ToRedisArgs};
+use ::redis::{Arg, Cmd, Script, ToRedisArgs, Value};
 
 pub(super) use apply::{applied, apply};
 pub(super) use beat::{beat, pulse};
@@ -40,11 +41,22 @@ macro_rules! scripts {
     };
 }
 
+macro_rules! shared_scripts {
+    ($($name:ident = $file:literal, $keys:path;)+) => {
+        $(static $name: LazyLock<Lua> = LazyLock::new(|| {
+            Lua::shared(concat!(include_str!("batch.lua"), include_str!($file)), $keys)
+        });)+
+    };
+}
+
+shared_scripts! {
+    APPLY = "apply.lua", apply::keys;
+    CLAIM = "claim.lua", claim::keys;
+    CREATE = "create.lua", create::keys;
+}
+
 scripts! {
-    APPLY = "apply.lua";
     BEAT = "beat.lua";
-    CLAIM = "claim.lua";
-    CREATE = "create.lua";
     EXPIRE = "expire.lua";
     FORGET_SCRIPT = "forget_script.lua";
     KEEP_SCRIPT = "keep_script.lua";
@@ -59,11 +71,15 @@ scripts! {
 /// Room that a call of the common scripts needs.
 const ARGS: usize = 20;
 const BYTES: usize = 640;
+/// How many calls share one of a script; the server does nothing else meanwhile.
+const CALLS_MAX: usize = 64;
 
 /// A script and the name that a server knows it by.
 pub(super) struct Lua {
     code: &'static str,
     script: Script,
+    /// Of one that takes many calls: the keys of all.
+    keys: Option<fn(&Keys) -> Vec<String>>,
 }
 
 impl Lua {
@@ -71,6 +87,14 @@ impl Lua {
         Self {
             code,
             script: Script::new(code),
+            keys: None,
+        }
+    }
+
+    fn shared(code: &'static str, keys: fn(&Keys) -> Vec<String>) -> Self {
+        Self {
+            keys: Some(keys),
+            ..Self::new(code)
         }
     }
 
@@ -85,9 +109,17 @@ impl Lua {
         load.arg("LOAD").arg(self.code);
         load
     }
+
+    fn eval(&self, keys: &[String]) -> Cmd {
+        let mut command = Cmd::with_capacity(keys.len() + ARGS, BYTES);
+        command.arg("EVALSHA");
+        command.arg(self.name()).arg(keys.len()).arg(keys);
+        command
+    }
 }
 
-/// A command: most often a script with its keys and values.
+/// A command: most often a script with its keys and values. Of a script that takes many calls, the
+/// values alone.
 pub(super) struct Call {
     pub(super) script: Option<&'static Lua>,
     pub(super) command: Cmd,
@@ -97,15 +129,20 @@ pub(super) struct Call {
 
 impl Call {
     fn new(script: &'static Lua, keys: &[String]) -> Self {
-        let mut command = Cmd::with_capacity(keys.len() + ARGS, BYTES);
-        command.arg("EVALSHA");
-        command.arg(script.name()).arg(keys.len());
-        let call = Self {
+        Self {
             script: Some(script),
-            command,
+            command: script.eval(keys),
+            size: keys.iter().map(String::len).sum(),
+        }
+    }
+
+    /// One of many calls of the script.
+    fn one_of(script: &'static Lua) -> Self {
+        Self {
+            script: Some(script),
+            command: Cmd::with_capacity(ARGS, BYTES),
             size: 0,
-        };
-        keys.iter().fold(call, |call, key| call.text(key))
+        }
     }
 
     /// No script, but it rides along.
@@ -140,6 +177,63 @@ impl Call {
     }
 }
 
+/// A command on its way, which is one call, or several of a script that takes many.
+pub(super) struct Shared {
+    pub(super) script: Option<&'static Lua>,
+    pub(super) command: Cmd,
+    pub(super) calls: usize,
+}
+
+impl Shared {
+    pub(super) fn new(call: Call, keys: &Keys) -> Self {
+        let script = call.script;
+        let Some((lua, of_all)) = script.and_then(|lua| Some((lua, lua.keys?))) else {
+            return Self {
+                script,
+                command: call.command,
+                calls: 1,
+            };
+        };
+        let mut shared = Self {
+            script,
+            command: lua.eval(&of_all(keys)),
+            calls: 0,
+        };
+        shared.add(&call);
+        shared
+    }
+
+    /// Whether there is room for this call too.
+    pub(super) fn takes(&self, call: &Call) -> bool {
+        let same = |lua: &Lua| call.script.is_some_and(|other| std::ptr::eq(lua, other));
+        self.calls < CALLS_MAX && self.is_shared() && self.script.is_some_and(same)
+    }
+
+    pub(super) fn add(&mut self, call: &Call) {
+        self.calls += 1;
+        let values = call.command.args_iter();
+        self.command.arg(values.len());
+        for value in values {
+            if let Arg::Simple(bytes) = value {
+                self.command.arg(bytes);
+            }
+        }
+    }
+
+    /// The answers to the calls that share the command.
+    pub(super) fn answers(&self, reply: Value) -> Vec<Value> {
+        match reply {
+            Value::Array(answers) if self.is_shared() && answers.len() == self.calls => answers,
+            // An error, for each of them; anything else is one that they cannot read.
+            reply => vec![reply; self.calls],
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        self.script.is_some_and(|lua| lua.keys.is_some())
+    }
+}
+
 /// Reads a whole hash.
 pub(super) fn hash(key: &str) -> Call {
     Call::plain(::redis::cmd("HGETALL").arg(key), key.len())
@@ -162,7 +256,7 @@ pub(super) fn expire(keys: &Keys, limit: usize) -> Call {
 }
 
 /// How many entries it met, how many records it removed.
-pub(super) fn expired(value: ::redis::Value) -> Result<(usize, usize), Unreadable> {
+pub(super) fn expired(value: Value) -> Result<(usize, usize), Unreadable> {
     match <[_; 2]>::try_from(reply::array(value)?) {
         Ok([met, removed]) => Ok((reply::number(met)?, reply::number(removed)?)),
         Err(_) => Err("two numbers were expected".to_owned()),

@@ -1,0 +1,71 @@
+-- Begins each script that takes many calls in one. What belongs to a job is written call by call;
+-- indexes, tallies and words to watchers are gathered, and written once for all: they would be most
+-- of the work.
+--
+-- ARGV    for each call: how many values it has, and those; the first is the job's id
+-- Returns for each call an answer, in order. An error is the answer to its own call alone.
+local gone, come, counted, told, met = {}, {}, {}, {}, {}
+
+local function remove(index, id)
+    local ids = gone[index] or {}
+    gone[index] = ids
+    ids[#ids + 1] = id
+end
+
+local function add(index, score, id)
+    local entries = come[index] or {}
+    come[index] = entries
+    local size = #entries
+    entries[size + 1], entries[size + 2] = score, id
+end
+
+-- A job of a batch goes from one state to another.
+local function count(tally, step)
+    local steps = counted[tally] or {}
+    counted[tally] = steps
+    steps[step] = (steps[step] or 0) + 1
+end
+
+-- Whoever watches this channel is to look again.
+local function tell(channel) told[#told + 1] = channel end
+
+local function write()
+    -- Tallies first: where one is missing, indexes are wrong too, which is found out (refile.lua).
+    for tally, steps in pairs(counted) do
+        for step, times in pairs(steps) do redis.call('HINCRBY', tally, step, times) end
+    end
+    for index, ids in pairs(gone) do redis.call('ZREM', index, unpack(ids)) end
+    for index, entries in pairs(come) do redis.call('ZADD', index, unpack(entries)) end
+    gone, come, counted, met = {}, {}, {}, {}
+end
+
+-- Few are watched, and to ask costs less than to speak.
+local function publish()
+    if #told == 0 then return end
+    local everybody = redis.call('PUBSUB', 'NUMPAT') > 0
+    local heard = redis.call('PUBSUB', 'NUMSUB', unpack(told))
+    for place = 1, #heard, 2 do
+        if everybody or heard[place + 1] > 0 then redis.call('PUBLISH', heard[place], '') end
+    end
+end
+
+local function each(call)
+    local answers, place = {}, 1
+    while place <= #ARGV do
+        local id, last = ARGV[place + 1], place + ARGV[place]
+        -- What is gathered has no order, so that each job is in it once.
+        if met[id] then write() end
+        met[id] = true
+        local fine, answer = pcall(call, id, place + 1, last)
+        if not fine then
+            local why = type(answer) == 'table' and answer.err or 'CORRUPT ' .. tostring(answer)
+            answer = { err = why }
+        end
+        answers[#answers + 1] = answer
+        place = last + 1
+    end
+    write()
+    publish()
+    return answers
+end
+
