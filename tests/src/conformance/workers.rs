@@ -30,7 +30,7 @@ fn info(id: &WorkerId) -> WorkerInfo {
     }
 }
 
-async fn beat(store: &dyn Store, id: &WorkerId, running: &[(JobId, Fence)]) -> Pulse {
+pub(super) async fn beat(store: &dyn Store, id: &WorkerId, running: &[(JobId, Fence)]) -> Pulse {
     let beat = Beat {
         worker: info(id),
         running: running.to_vec(),

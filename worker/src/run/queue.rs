@@ -7,8 +7,8 @@ use haul_common::{job::QueueName, ports::Delivery};
 use super::{Hub, attempt, feed, health::Gate, lanes::Lanes, room::Room};
 use crate::stop::Level;
 
-pub(super) async fn run(hub: Arc<Hub>, queue: QueueName, slots: u32) {
-    let room = Arc::new(Room::new(slots));
+pub(super) async fn run(hub: Arc<Hub>, queue: QueueName) {
+    let room = hub.rooms[&queue].clone();
     let (mut lanes, ends) = Lanes::new(hub.strict_lanes, room.prefetch.into());
     for (lane, to) in ends {
         let (hub, queue, room) = (hub.clone(), queue.clone(), room.clone());
@@ -43,6 +43,11 @@ async fn take(
             give_back(hub, lanes).await?;
             continue;
         };
+        if room.is_paused() {
+            lanes.put_back(delivery.origin.1.index(), delivery);
+            rest(room, lanes).await?;
+            continue;
+        }
         hub.attempts.spawn(attempt::run(
             hub.clone(),
             meters.clone(),
@@ -69,6 +74,15 @@ async fn next(hub: &Hub, gate: &mut Gate<'_>, lanes: &mut Lanes) -> Option<Optio
             () = gate.closes() => {}
             delivery = lanes.next() => return delivery.map(Some),
         }
+    }
+}
+
+/// Gives back what waits here while the queue is paused: the feeds have stopped.
+async fn rest(room: &Room, lanes: &mut Lanes) -> Option<()> {
+    tokio::select! {
+        biased;
+        () = room.resumes() => Some(()),
+        () = lanes.give_back() => None,
     }
 }
 
