@@ -45,17 +45,10 @@ async fn resume(fleet: &Fleet, name: &str) {
     assert!(fleet.producer.resume(&queue(name)).await.unwrap());
 }
 
-/// Waits until the worker has heard of the pause of the default queue, and has no consumer there.
-async fn rests(fleet: &Fleet, worker: &Running) {
+/// Waits until the worker has heard of the pause of the default queue.
+async fn rests(worker: &Running) {
     until("the worker to rest", || async {
-        let lanes = fleet
-            .backend()
-            .broker
-            .facts(&queue("default"))
-            .await
-            .unwrap()
-            .lanes;
-        worker.status().paused == ["default"] && lanes.iter().all(|lane| lane.consumers == 0)
+        worker.status().paused == ["default"]
     })
     .await;
 }
@@ -71,7 +64,7 @@ async fn a_paused_queue_starts_nothing_new_and_what_runs_ends(fleet: Fleet) {
     let running = fleet.submit([Act::Hold]).await;
     fleet.started(running.id(), 1).await;
     pause(&fleet, "default").await;
-    rests(&fleet, &worker).await;
+    rests(&worker).await;
     let mut waiting = Vec::new();
     for lane in Lane::ALL {
         waiting.push(fleet.job([Act::Ok]).lane(lane).await.unwrap());
@@ -97,7 +90,7 @@ async fn what_a_busy_worker_has_at_hand_waits_too(fleet: Fleet) {
     let next = fleet.submit([Act::Ok]).await;
     fleet.ready(Lane::Normal, 0).await;
     pause(&fleet, "default").await;
-    rests(&fleet, &worker).await;
+    rests(&worker).await;
     // Its slot is free now, and what it had at hand goes back.
     fleet.desk.let_go(1);
     assert_eq!(result(&running).await, "done");
@@ -143,7 +136,7 @@ async fn one_queue_is_paused_and_another_goes_on(fleet: Fleet) {
         })
         .await;
     pause(&fleet, "default").await;
-    rests(&fleet, &worker).await;
+    rests(&worker).await;
     let job = fleet.submit([Act::Ok]).await;
     let other = fleet.job([Act::Ok]).queue("other").await.unwrap();
     assert_eq!(result(&other).await, "done");
@@ -203,7 +196,7 @@ async fn a_worker_that_came_for_what_is_ready_leaves_a_paused_queue(fleet: Fleet
 async fn what_falls_due_waits_until_its_queue_goes_on(fleet: Fleet) {
     let worker = fleet.scripted().await;
     pause(&fleet, "default").await;
-    rests(&fleet, &worker).await;
+    rests(&worker).await;
     let due = fleet.job([Act::Ok]).delay(Duration::from_millis(300));
     let due = due.await.unwrap();
     let waits = || async {
