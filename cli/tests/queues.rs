@@ -55,6 +55,11 @@ fn a_pause_is_seen_everywhere_until_it_ends() {
     let shown = place.haul(&["queue", "show", "mail"]);
     assert!(shown.stdout.contains("  paused        for "), "{shown:?}");
     assert!(shown.stderr.contains("haul queue resume mail"), "{shown:?}");
+    let job = place.haul(&["job", "show", "a"]);
+    assert!(
+        job.stderr.contains("queue `mail` is paused for "),
+        "{job:?}"
+    );
     let doctor = place.ok(&["doctor"]);
     assert!(
         doctor.contains("warning  pause: mail is paused for "),
