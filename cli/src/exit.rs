@@ -145,6 +145,7 @@ fn code_of_one(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
     if let Some(error) = error.downcast_ref::<TakeError>() {
         return Some(match error {
             TakeError::Broker(error) => broker(error),
+            TakeError::Store(error) => store(error),
             TakeError::Protocol(error) => protocol(error),
         });
     }

@@ -30,7 +30,10 @@ pub use haul_common::{
         Attempt, Backoff, BatchId, Failure, JobId, Lane, Outcome, Progress, QueueName, Reason,
         Record, Spec, State, StateKind, Tag, Task, TaskName,
     },
-    ports::{BatchCounts, BatchListing, Listing, PageRequest, QueueCounts, StoreError, WorkerInfo},
+    ports::{
+        BatchCounts, BatchListing, Listing, PageRequest, Pause, Pauses, QueueCounts, StoreError,
+        WorkerInfo,
+    },
     protocol::{CancelOutcome, EditOutcome, ProtocolError, RedriveOutcome, Submission, Submitted},
     time::Timestamp,
 };

@@ -6,10 +6,10 @@ use futures_util::{Stream, StreamExt, stream};
 use haul_common::{
     connect::{Backend, ConnectError, Urls},
     filter::Filter,
-    job::{BatchId, JobId, Json, Record, Task},
+    job::{BatchId, JobId, Json, QueueName, Record, Task},
     ports::{
-        BatchCounts, BatchListing, Listing, PageRequest, QueueCounts, StoreError, Topic, Watch,
-        WorkerInfo,
+        BatchCounts, BatchListing, Listing, PageRequest, Pause, Pauses, QueueCounts, StoreError,
+        Topic, Watch, WorkerInfo,
     },
     protocol::{
         CancelOutcome, EditOutcome, Protocol, ProtocolError, RedriveOutcome, Submission, Submitted,
@@ -122,6 +122,48 @@ impl Producer {
     /// When the store is away.
     pub async fn counts(&self) -> Result<Vec<QueueCounts>, StoreError> {
         self.backend().store.counts().await
+    }
+
+    /// Pauses a queue: no worker starts anything new of it, and nobody can pull from it, until
+    /// [`Producer::resume`]. What runs goes on to its end, and jobs can be submitted; they wait.
+    /// `by` and `reason` are words for whoever looks. Says whether that is a change: a queue that is
+    /// paused already stays as it is.
+    ///
+    /// Workers hear of it at once; one that could not be told, with its next heartbeat, within three
+    /// seconds. It holds for workers that start later, across restarts of everything, until Redis
+    /// loses all it knows: then no queue is paused.
+    ///
+    /// # Errors
+    /// When the store is away or full.
+    pub async fn pause(
+        &self,
+        queue: &QueueName,
+        by: &str,
+        reason: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        let store = &self.backend().store;
+        let pause = Pause {
+            since: store.now(),
+            by: by.to_owned(),
+            reason: reason.map(str::to_owned),
+        };
+        store.pause(queue, pause).await
+    }
+
+    /// Ends a queue's pause, as soon as a pause begins; says whether it was paused.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn resume(&self, queue: &QueueName) -> Result<bool, StoreError> {
+        self.backend().store.resume(queue).await
+    }
+
+    /// The queues that are paused: since when, by whom, what for.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn pauses(&self) -> Result<Pauses, StoreError> {
+        self.backend().store.pauses().await
     }
 
     /// How many jobs of a batch are in each state; nothing where none is known. Costs the same

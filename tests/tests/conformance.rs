@@ -143,6 +143,11 @@ macro_rules! stores {
                 only_what_ended_is_forgotten_and_only_in_time,
                 forgetting_goes_a_few_at_a_time,
             },
+            pauses::{
+                a_pause_is_found_as_it_was_made,
+                the_first_pause_stays_until_it_ends,
+                workers_hear_of_pauses,
+            },
             batches::{
                 counts_of_a_batch_follow_its_jobs,
                 what_is_not_done_is_not_counted,

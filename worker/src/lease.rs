@@ -4,10 +4,10 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 
 use haul_common::{
     job::{Lane, QueueName, WorkerId},
-    ports::{BrokerError, Delivery, Source},
+    ports::{BrokerError, Delivery, Source, StoreError, Topic, Watch},
     protocol::{Leased, Protocol, ProtocolError},
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// What is ready comes within this long, unless somebody else gets it.
 const COMES: Duration = Duration::from_secs(2);
@@ -23,13 +23,16 @@ pub enum TakeError {
     /// The broker failed.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A backend failed while the job was taken.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
 }
 
 /// Takes the next job of `queue` that is ready, of the highest lane, for as long as `lease` says;
-/// nothing when there is none within `wait`.
+/// nothing when there is none within `wait`, as there is none of a queue that is paused all that time.
 ///
 /// # Errors
 /// When a backend is away.
@@ -45,14 +48,21 @@ pub async fn take(
     // Where no worker heals, a lease that ran out would come back when its guard comes only.
     let me = WorkerId::random();
     protocol.take_orphans(&me, &|_| false, ORPHANS).await?;
+    // Before the first look at what is paused: a pause that comes after it is noticed.
+    let mut wishes = protocol.backend().store.watch(Topic::Cancels).await?;
     loop {
-        let lanes = broker.facts(queue).await?.lanes;
-        let mut ready = Lane::ALL.into_iter().zip(lanes);
-        let delivery = match ready.find(|(_, facts)| facts.ready > 0) {
-            Some((lane, _)) => first(protocol, queue, &[lane], COMES).await?,
-            None => {
-                let left = end.saturating_duration_since(Instant::now());
-                first(protocol, queue, &Lane::ALL, left.max(ON_ITS_WAY)).await?
+        if is_paused(protocol, queue).await? {
+            match timeout_at(end, becomes(protocol, queue, &mut wishes, false)).await {
+                Ok(resumed) => resumed?,
+                Err(_) => return Ok(None),
+            }
+        }
+        let delivery = tokio::select! {
+            biased;
+            delivery = look(protocol, queue, end) => delivery?,
+            paused = becomes(protocol, queue, &mut wishes, true) => {
+                paused?;
+                continue;
             }
         };
         match delivery {
@@ -63,6 +73,41 @@ pub async fn take(
             }
             None if Instant::now() >= end => return Ok(None),
             None => {}
+        }
+    }
+}
+
+/// Waits until `queue` is paused, or is not.
+async fn becomes(
+    protocol: &Protocol,
+    queue: &QueueName,
+    wishes: &mut Watch,
+    paused: bool,
+) -> Result<(), StoreError> {
+    while is_paused(protocol, queue).await? != paused {
+        wishes.changed().await;
+    }
+    Ok(())
+}
+
+async fn is_paused(protocol: &Protocol, queue: &QueueName) -> Result<bool, StoreError> {
+    let pauses = protocol.backend().store.pauses().await?;
+    Ok(pauses.contains_key(queue))
+}
+
+/// The next delivery of the highest lane that has one.
+async fn look(
+    protocol: &Protocol,
+    queue: &QueueName,
+    end: Instant,
+) -> Result<Option<Delivery>, BrokerError> {
+    let lanes = protocol.backend().broker.facts(queue).await?.lanes;
+    let mut ready = Lane::ALL.into_iter().zip(lanes);
+    match ready.find(|(_, facts)| facts.ready > 0) {
+        Some((lane, _)) => first(protocol, queue, &[lane], COMES).await,
+        None => {
+            let left = end.saturating_duration_since(Instant::now());
+            first(protocol, queue, &Lane::ALL, left.max(ON_ITS_WAY)).await
         }
     }
 }

@@ -10,9 +10,10 @@ use haul_common::{
     time::Timestamp,
     wire::topology::Namespace,
 };
-use haul_producer::{QueueName, StateKind, WorkerInfo};
+use haul_producer::{Pause, QueueName, StateKind, WorkerInfo};
 use serde::Serialize;
 
+use super::queue::pause_words;
 use crate::{
     exit::{Code, Exit},
     output,
@@ -24,8 +25,9 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Looks at connections, versions, encryption, clocks, eviction and persistence, exchanges and queues
-that differ from what Haul declares, unrouted messages, and queues that no worker serves. Alarms,
-policies, queues without a leader and consumer time-outs only RabbitMQ's management plugin tells.
+that differ from what Haul declares, unrouted messages, queues that are paused, and queues that no
+worker serves. Alarms, policies, queues without a leader and consumer time-outs only RabbitMQ's
+management plugin tells.
 
 Ends with 1 if anything is broken, and with 69 if the backend cannot be reached.
 
@@ -87,6 +89,9 @@ pub(crate) async fn run(session: &Session, args: DoctorArgs) -> anyhow::Result<(
     findings.extend(management(urls, url.map(String::as_str)).await);
     findings.extend(backend.store.check().await);
     findings.push(waiting_without_worker(&counts, &workers));
+    let now = backend.store.now();
+    let pauses = producer.pauses().await?;
+    findings.extend(pauses.iter().map(|one| paused(one, &counts, now)));
     print(session, urls, &findings, &workers)?;
     if findings
         .iter()
@@ -158,6 +163,23 @@ fn waiting_without_worker(counts: &[QueueCounts], workers: &[WorkerInfo]) -> Fin
         );
         finding(Level::Warning, "workers", detail)
     }
+}
+
+/// Wanted, or forgotten: that is told by whoever reads it.
+fn paused((queue, pause): (&QueueName, &Pause), counts: &[QueueCounts], now: Timestamp) -> Finding {
+    let counts = counts.iter().find(|counts| counts.queue == *queue);
+    let waiting = counts.and_then(|counts| counts.states.get(&StateKind::Queued));
+    let waiting = waiting.copied().unwrap_or(0);
+    let level = if waiting > 0 {
+        Level::Warning
+    } else {
+        Level::Fine
+    };
+    let words = pause_words(pause, now);
+    let detail = format!(
+        "{queue} is paused {words}; {waiting} jobs wait; it goes on with: haul queue resume {queue}"
+    );
+    finding(level, "pause", detail)
 }
 
 fn print(

@@ -115,6 +115,20 @@ fn objectives(args: &ExporterArgs, file: &ExporterFile) -> anyhow::Result<Object
     Ok(objectives)
 }
 
+/// For how long a job of the queue should wait at most, by the settings' file; nothing where that does
+/// not say.
+///
+/// # Errors
+/// When the file is wrong there.
+pub(crate) fn objective(
+    file: &ExporterFile,
+    queue: &QueueName,
+) -> anyhow::Result<Option<Duration>> {
+    let text = file.objectives.get(&**queue).or(file.objective.as_ref());
+    let read = |text: &String| parse_duration(text).map_err(|why| in_file("objective", &why));
+    text.map(read).transpose()
+}
+
 fn canaries(args: &ExporterArgs, file: &ExporterFile) -> anyhow::Result<Vec<QueueName>> {
     if !args.canaries.is_empty() {
         return Ok(args.canaries.clone());

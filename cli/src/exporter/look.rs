@@ -64,16 +64,18 @@ impl Look {
         self.queues.insert(queue);
     }
 
-    /// Jobs by state, the oldest, and workers.
+    /// Jobs by state, the oldest, pauses, and workers.
     pub(super) async fn at_store(&mut self) -> Result<(), StoreError> {
         let since = Instant::now();
         let store = self.backend.store.clone();
         let (counts, workers) = (store.counts().await?, store.workers().await?);
+        let pauses = store.pauses().await?;
         let of_workers = workers.iter().flat_map(|worker| worker.queues.keys());
         let met: Vec<QueueName> = counts
             .iter()
             .map(|counts| &counts.queue)
             .chain(of_workers)
+            .chain(pauses.keys())
             .cloned()
             .collect();
         met.into_iter().for_each(|queue| self.meet(queue));
@@ -90,6 +92,8 @@ impl Look {
                     jobs.copied().unwrap_or(0),
                 );
             }
+            let paused = u64::from(pauses.contains_key(queue));
+            set(&self.families.paused, &[queue], paused);
             let age = oldest.map(|since| now.since(since)).unwrap_or_default();
             let gauge = self.families.oldest.with_label_values(&[&**queue]);
             gauge.set(age.as_secs_f64());

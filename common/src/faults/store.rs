@@ -10,8 +10,8 @@ use crate::{
     job::{BatchId, JobId, QueueName, Record, Script, ScriptName, ScriptVersion, WorkerId},
     ports::{
         Applied, BatchCounts, BatchListing, Beat, Change, Claim, Claimed, Created, Finding, InHand,
-        Kept, Listing, Note, PageRequest, Pulse, QueueCounts, Save, Saved, Store, StoreError,
-        Topic, Watch, WorkerInfo,
+        Kept, Listing, Note, PageRequest, Pause, Pauses, Pulse, QueueCounts, Save, Saved, Store,
+        StoreError, Topic, Watch, WorkerInfo,
     },
     time::Timestamp,
 };
@@ -169,6 +169,18 @@ impl Store for FaultyStore {
 
     async fn oldest(&self, queues: &[QueueName]) -> Result<Vec<Option<Timestamp>>, StoreError> {
         self.go(Call::Read, self.inner.oldest(queues)).await
+    }
+
+    async fn pause(&self, queue: &QueueName, pause: Pause) -> Result<bool, StoreError> {
+        self.go(Call::Keep, self.inner.pause(queue, pause)).await
+    }
+
+    async fn resume(&self, queue: &QueueName) -> Result<bool, StoreError> {
+        self.go(Call::Keep, self.inner.resume(queue)).await
+    }
+
+    async fn pauses(&self) -> Result<Pauses, StoreError> {
+        self.go(Call::Read, self.inner.pauses()).await
     }
 
     fn kind(&self) -> &'static str {

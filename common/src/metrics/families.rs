@@ -181,6 +181,8 @@ families! {
         "For how long the job has waited that has waited longest of those that may start; 0 when none waits.";
     Exporter: objective = Gauge "haul_queue_objective_seconds" ["queue"]
         "For how long a job of the queue should wait at most.";
+    Exporter: paused = Gauge "haul_queue_paused" ["queue"]
+        "1 while the queue is paused, so that nothing new of it starts; else 0.";
     Exporter: ready = Gauge "haul_queue_ready_messages" ["queue", "lane"]
         "Messages that wait in the broker and that no worker has.";
     Exporter: dead_letters = Gauge "haul_queue_dead_letters" ["queue"]

@@ -1,6 +1,6 @@
 //! What a worker says of itself to the store, and what it hears.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -45,4 +45,6 @@ pub struct Pulse {
     pub lost: Vec<JobId>,
     /// Attempts that the store does not know: it lost the record, or the claim.
     pub forgotten: Vec<JobId>,
+    /// Queues that are paused: any, not only this worker's.
+    pub paused: BTreeSet<QueueName>,
 }

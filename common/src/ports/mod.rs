@@ -5,7 +5,9 @@ mod broker;
 mod error;
 mod lists;
 mod liveness;
+mod pause;
 mod store;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,10 +18,12 @@ pub use broker::{
 pub use error::{BrokerError, StoreError};
 pub use lists::{BatchCounts, BatchListing, Listing, PageRequest, QueueCounts};
 pub use liveness::{Beat, Pulse, WorkerInfo};
+pub use pause::{Pause, Pauses};
 pub use store::{
     Applied, Change, Claim, Claimed, Created, Edit, Grant, InHand, Kept, Note, Save, SaveKey,
-    Saved, Store, Topic, Watch,
+    Saved, Store,
 };
+pub use watch::{Topic, Watch};
 
 /// Something that `haul doctor` looked at.
 #[derive(Debug, Clone)]

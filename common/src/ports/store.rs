@@ -3,11 +3,10 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use async_trait::async_trait;
-use tokio::sync::watch;
 
 use super::{
-    BatchCounts, BatchListing, Beat, Finding, Listing, PageRequest, Pulse, QueueCounts, WorkerInfo,
-    error::StoreError,
+    BatchCounts, BatchListing, Beat, Finding, Listing, PageRequest, Pause, Pauses, Pulse,
+    QueueCounts, Topic, Watch, WorkerInfo, error::StoreError,
 };
 use crate::{
     filter::Filter,
@@ -170,6 +169,26 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// When the store is away.
     async fn oldest(&self, queues: &[QueueName]) -> Result<Vec<Option<Timestamp>>, StoreError>;
+
+    /// From now on nothing new of the queue is started; says whether that is a change. One that is
+    /// paused already stays as it is. Workers hear of it with their next heartbeat, and
+    /// [`Topic::Cancels`] ticks, so that this is at once.
+    ///
+    /// # Errors
+    /// When the store is away or full.
+    async fn pause(&self, queue: &QueueName, pause: Pause) -> Result<bool, StoreError>;
+
+    /// The queue goes on; says whether it was paused. Workers hear of it as of a pause.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn resume(&self, queue: &QueueName) -> Result<bool, StoreError>;
+
+    /// The queues that are paused.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn pauses(&self) -> Result<Pauses, StoreError>;
 
     /// What it is, in a word.
     fn kind(&self) -> &'static str;
@@ -362,26 +381,4 @@ pub struct Saved {
     pub checkpoint: Option<Json>,
     /// Results of steps, by name.
     pub steps: BTreeMap<String, Json>,
-}
-
-/// What can be watched.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Topic {
-    /// Anything about one job.
-    Job(JobId),
-    /// Wishes that running jobs stop.
-    Cancels,
-}
-
-/// Ticks of a topic. Dropping it ends the watch.
-#[derive(Debug, Clone)]
-pub struct Watch(pub watch::Receiver<u64>);
-
-impl Watch {
-    /// Waits for the next tick. Never returns once the store is closed.
-    pub async fn changed(&mut self) {
-        if self.0.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
 }

@@ -35,6 +35,7 @@ pub(super) async fn beat(
         pulse.cancelled.extend(part.cancelled);
         pulse.lost.extend(part.lost);
         pulse.forgotten.extend(part.forgotten);
+        pulse.paused = part.paused;
         if rest.is_empty() {
             return Ok(pulse);
         }

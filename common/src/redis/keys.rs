@@ -15,6 +15,7 @@
 //! | `tally:<batch>` | hash | how many of its jobs went from one state to another, see below |
 //! | `batches` | sorted set | batches by the creation of their first job, ms |
 //! | `queues` | set | names of queues that ever had a job |
+//! | `paused` | hash | queues that are paused, each with its [`crate::ports::Pause`] as JSON |
 //! | `expiry` | sorted set | ids of ended jobs by expiry, ms |
 //! | `worker:<id>` | string | the description of a worker that beats, with a time to live |
 //! | `suspicion:<id>` | string | since when a worker seems to have dropped its connections, ms |
@@ -26,7 +27,7 @@
 //! The fields of a tally are `<from>><to>`; nothing stands for before a job came and after it was
 //! forgotten. So a step is one count, not two: what came into a state, less what left it, is there.
 //!
-//! Channels: `job:<id>` for each job, named as its key; `watch:cancels`; and `alive:<id>`, which a
+//! Channels: `job:<id>` for each job, named as its key; `watch:cancels`, which makes workers beat; and `alive:<id>`, which a
 //! worker listens to as long as it has a connection, and where nobody says anything.
 
 use crate::{
@@ -100,6 +101,10 @@ impl Keys {
         self.key(["queues", ""])
     }
 
+    pub(super) fn paused(&self) -> String {
+        self.key(["paused", ""])
+    }
+
     pub(super) fn expiry(&self) -> String {
         self.key(["expiry", ""])
     }
@@ -162,6 +167,7 @@ mod tests {
             keys.tally("b"),
             keys.all_batches(),
             keys.queues(),
+            keys.paused(),
             keys.expiry(),
             keys.worker(&"w".parse().unwrap()),
             keys.workers(),

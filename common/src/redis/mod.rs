@@ -8,7 +8,7 @@
 //! | [`scripts`] | one Lua script per kind of write, each with a typed wrapper |
 //! | [`keys`], [`record`], [`reply`], [`fault`] | names, shapes, answers, errors |
 //! | [`orphans`], [`overdue`], [`refile`] | what heals |
-//! | [`list`], [`alive`], [`watch`], [`check`] | queries, liveness, ticks, the doctor |
+//! | [`list`], [`alive`], [`pauses`], [`watch`], [`check`] | queries, liveness, ticks, the doctor |
 //!
 //! What must stay true: a write of a job's life happens in `create`, `claim` or `apply` only, each
 //! compare-and-set; `note` and `save` ask for the fence. No script knows a rule of the life beyond
@@ -29,6 +29,7 @@ mod list;
 mod oldest;
 mod orphans;
 mod overdue;
+mod pauses;
 mod pool;
 mod record;
 mod refile;
@@ -52,8 +53,8 @@ use crate::{
     job::{BatchId, JobId, QueueName, Record, Script, ScriptName, ScriptVersion, WorkerId},
     ports::{
         Applied, BatchCounts, BatchListing, Beat, Change, Claim, Claimed, Created, Finding, InHand,
-        Kept, Listing, Note, PageRequest, Pulse, QueueCounts, Save, Saved, Store, StoreError,
-        Topic, Watch, WorkerInfo,
+        Kept, Listing, Note, PageRequest, Pause, Pauses, Pulse, QueueCounts, Save, Saved, Store,
+        StoreError, Topic, Watch, WorkerInfo,
     },
     time::Timestamp,
     wire::topology::Namespace,
@@ -274,6 +275,18 @@ impl Store for RedisStore {
 
     async fn oldest(&self, queues: &[QueueName]) -> Result<Vec<Option<Timestamp>>, StoreError> {
         oldest::oldest(&self.link, &self.keys, queues).await
+    }
+
+    async fn pause(&self, queue: &QueueName, pause: Pause) -> Result<bool, StoreError> {
+        pauses::pause(&self.link, &self.keys, queue, &pause).await
+    }
+
+    async fn resume(&self, queue: &QueueName) -> Result<bool, StoreError> {
+        pauses::resume(&self.link, &self.keys, queue).await
+    }
+
+    async fn pauses(&self) -> Result<Pauses, StoreError> {
+        pauses::all(&self.link, &self.keys).await
     }
 
     fn kind(&self) -> &'static str {

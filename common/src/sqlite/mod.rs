@@ -17,6 +17,7 @@ mod jobs;
 mod liveness;
 mod messages;
 mod oldest;
+mod pauses;
 mod query;
 mod readers;
 mod row;

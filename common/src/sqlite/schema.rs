@@ -66,6 +66,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
         }
     }
     txn.execute_batch(include_str!("scripts.sql"))?;
+    txn.execute_batch(include_str!("pauses.sql"))?;
     txn.commit()?;
     Ok(db)
 }

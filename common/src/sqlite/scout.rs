@@ -16,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{
     fault::Fault,
     hub::{Hub, Interests},
-    messages, session,
+    messages, pauses, session,
     writer::{OnDisk, Writer},
 };
 use crate::{
@@ -215,6 +215,7 @@ fn job_print(db: &Connection, id: &JobId) -> Result<u64, Fault> {
     Ok(print.optional()?.unwrap_or(0))
 }
 
+/// Of all that a heartbeat hears of.
 fn cancels_print(db: &Connection) -> Result<u64, Fault> {
     let mut look =
         db.prepare_cached("SELECT seq FROM jobs WHERE cancel = 1 AND state = 'running'")?;
@@ -223,5 +224,6 @@ fn cancels_print(db: &Connection) -> Result<u64, Fault> {
     while let Some(row) = rows.next()? {
         row.get::<_, i64>(0)?.hash(&mut hash);
     }
+    pauses::names(db)?.hash(&mut hash);
     Ok(hash.finish())
 }

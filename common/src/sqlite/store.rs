@@ -8,7 +8,7 @@ use super::{
     KIND, Sqlite, check,
     fault::Fault,
     jobs::{self, NewJob},
-    oldest, query,
+    oldest, pauses, query,
     row::{self, Key},
     saves, scripts, tally, workers,
     writer::{OnDisk, Txn},
@@ -18,8 +18,8 @@ use crate::{
     job::{BatchId, JobId, QueueName, Record, Script, ScriptName, ScriptVersion, WorkerId},
     ports::{
         Applied, BatchCounts, BatchListing, Beat, Change, Claim, Claimed, Created, Finding, InHand,
-        Kept, Listing, Note, PageRequest, Pulse, QueueCounts, Save, Saved, Store, StoreError,
-        Topic, Watch, WorkerInfo,
+        Kept, Listing, Note, PageRequest, Pause, Pauses, Pulse, QueueCounts, Save, Saved, Store,
+        StoreError, Topic, Watch, WorkerInfo,
     },
     time::Timestamp,
 };
@@ -198,6 +198,26 @@ impl Store for Sqlite {
         let queues = queues.to_vec();
         self.read(move |db| oldest::oldest(db, &queues, Timestamp::now()))
             .await
+    }
+
+    async fn pause(&self, queue: &QueueName, pause: Pause) -> Result<bool, StoreError> {
+        let queue = queue.clone();
+        let work = move |txn: &Txn<'_>| pauses::pause(txn, &queue, &pause);
+        let paused = self.write(1, OnDisk::Now, work).await?;
+        self.inner.hub.tick_cancels();
+        Ok(paused)
+    }
+
+    async fn resume(&self, queue: &QueueName) -> Result<bool, StoreError> {
+        let queue = queue.clone();
+        let work = move |txn: &Txn<'_>| pauses::resume(txn, &queue);
+        let resumed = self.write(1, OnDisk::Now, work).await?;
+        self.inner.hub.tick_cancels();
+        Ok(resumed)
+    }
+
+    async fn pauses(&self) -> Result<Pauses, StoreError> {
+        self.read(pauses::all).await
     }
 
     fn kind(&self) -> &'static str {

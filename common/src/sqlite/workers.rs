@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{
     fault::Fault,
     liveness::Identity,
+    pauses,
     row::{self, signed},
     session,
     writer::Txn,
@@ -40,7 +41,10 @@ pub(super) fn beat(txn: &Txn<'_>, beat: &Beat, now: Timestamp) -> Result<Pulse, 
     txn.db
         .prepare_cached("DELETE FROM workers WHERE seen < ?1")?
         .execute([now.as_millis() - SILENT_MS])?;
-    let mut pulse = Pulse::default();
+    let mut pulse = Pulse {
+        paused: pauses::names(txn.db)?,
+        ..Pulse::default()
+    };
     for (id, fence) in &beat.running {
         feel(txn.db, id, *fence, &mut pulse)?;
     }

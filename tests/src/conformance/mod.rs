@@ -10,6 +10,7 @@ pub mod delays;
 pub mod edits;
 pub mod facts;
 pub mod lists;
+pub mod pauses;
 pub mod saves;
 pub mod scripts;
 pub mod store;

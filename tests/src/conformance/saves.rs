@@ -190,7 +190,7 @@ pub async fn an_unknown_job_keeps_nothing(store: &dyn Store) {
 
 // ---- watching
 
-async fn tick(watch: &mut Watch, what: &str) {
+pub(super) async fn tick(watch: &mut Watch, what: &str) {
     soon(what, watch.changed()).await;
 }
 

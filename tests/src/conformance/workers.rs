@@ -30,7 +30,7 @@ fn info(id: &WorkerId) -> WorkerInfo {
     }
 }
 
-async fn beat(store: &dyn Store, id: &WorkerId, running: &[(JobId, Fence)]) -> Pulse {
+pub(super) async fn beat(store: &dyn Store, id: &WorkerId, running: &[(JobId, Fence)]) -> Pulse {
     let beat = Beat {
         worker: info(id),
         running: running.to_vec(),
@@ -104,7 +104,7 @@ pub async fn a_beat_tells_what_was_cancelled_and_what_was_lost(store: &dyn Store
     let expected = Pulse {
         cancelled,
         lost,
-        forgotten: Vec::new(),
+        ..Pulse::default()
     };
     assert_eq!(beat(store, &mine, &running).await, expected);
 }

@@ -12,6 +12,7 @@ mod lease;
 mod memory;
 mod messages;
 mod outcomes;
+mod pause;
 mod redrive;
 mod shell;
 mod spoilt;

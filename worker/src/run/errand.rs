@@ -122,7 +122,9 @@ async fn idle(hub: &Hub) {
 
 /// Whether work waits; in doubt, it does.
 async fn is_ready(hub: &Hub) -> bool {
-    for queue in hub.worker.queues.keys() {
+    // What is paused does not become ready by waiting for it here.
+    let rooms = hub.rooms.iter().filter(|(_, room)| !room.is_paused());
+    for (queue, _) in rooms {
         match hub.protocol.backend().broker.facts(queue).await {
             Ok(facts) if facts.lanes.iter().all(|lane| lane.ready == 0) => {}
             _ => return true,

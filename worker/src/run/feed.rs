@@ -18,8 +18,9 @@ const DEAF_AFTER: Duration = Duration::from_secs(15);
 /// Why a consumer ended.
 enum End {
     Stop,
-    /// All slots have been taken for long: whoever has a free one shall have the work.
-    Full,
+    /// All slots have been taken for long: whoever has a free one shall have the work. Or the queue
+    /// is paused.
+    Closed,
     Lost,
     /// The store is away for this worker; others may reach it, and shall have the work.
     Away,
@@ -38,6 +39,14 @@ pub(super) async fn run(
             () = hub.stop.reached(Level::Quiet) => return,
             () = hub.health.well() => {}
         }
+        if room.is_paused() {
+            // There is nothing that it should get, so that it misses nothing.
+            let _attached = hub.readiness.attach(&queue, lane);
+            tokio::select! {
+                () = hub.stop.reached(Level::Quiet) => return,
+                () = room.resumes() => continue,
+            }
+        }
         let source = Source::Lane(queue.clone(), lane);
         let consume = hub.protocol.backend().broker.consume(source, room.prefetch);
         let consumed = tokio::select! {
@@ -49,7 +58,7 @@ pub(super) async fn run(
                 waits = patience();
                 let attached = hub.readiness.attach(&queue, lane);
                 let end = forward(&hub, &queue, lane, &room, inbox, &to).await;
-                if let End::Full = end {
+                if let End::Closed = end {
                     tokio::select! {
                         () = hub.stop.reached(Level::Quiet) => return,
                         () = room.opens() => continue,
@@ -58,7 +67,7 @@ pub(super) async fn run(
                 drop(attached);
                 match end {
                     End::Stop => return,
-                    End::Full => {}
+                    End::Closed => {}
                     End::Away => {
                         tracing::warn!(%queue, %lane, "not consuming until the store answers");
                     }
@@ -105,13 +114,13 @@ async fn forward(
 ) -> End {
     let mut suspect = false;
     let mut away = pin!(hub.health.away());
-    let mut fills = pin!(room.fills());
+    let mut closes = pin!(room.closes());
     loop {
         tokio::select! {
             biased;
             () = hub.stop.reached(Level::Quiet) => return End::Stop,
             () = &mut away => return End::Away,
-            () = &mut fills => return End::Full,
+            () = &mut closes => return End::Closed,
             delivery = inbox.0.recv() => {
                 suspect = false;
                 if delivery.is_none() {

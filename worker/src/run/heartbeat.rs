@@ -1,4 +1,4 @@
-//! Says that the worker lives, and hears which attempts are to stop.
+//! Says that the worker lives, and hears which attempts are to stop, and which queues are paused.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{context::StopCause, stop::Level};
 /// While the store is away, it is asked this often.
 const WHILE_AWAY: Duration = Duration::from_millis(500);
 
-/// Beats until the worker has stopped. A cancel makes it beat at once.
+/// Beats until the worker has stopped. A cancel or a pause makes it beat at once.
 pub(super) async fn run(hub: Arc<Hub>) {
     let mut cancels = watch(&hub).await;
     loop {
@@ -78,6 +78,7 @@ pub(super) async fn beat(hub: &Hub) -> Result<(), StoreError> {
     };
     let pulse = hub.protocol.backend().store.beat(beat).await?;
     act(hub, &pulse, running.into_iter().collect());
+    pause(hub, &pulse);
     join_all(pulse.forgotten.iter().map(|id| remind(hub, id))).await;
     Ok(())
 }
@@ -88,6 +89,21 @@ fn measure(hub: &Hub) {
     for (queue, meters) in &hub.meters {
         let age = oldest.get(queue).map(|began| now.since(*began));
         meters.longest.set(age.unwrap_or_default().as_secs_f64());
+    }
+}
+
+/// Nothing new is taken from paused queues. What runs goes on.
+fn pause(hub: &Hub, pulse: &Pulse) {
+    for (queue, room) in &hub.rooms {
+        let paused = pulse.paused.contains(queue);
+        if room.turns_paused(paused) {
+            let now = if paused {
+                "paused: nothing new is started"
+            } else {
+                "no longer paused"
+            };
+            tracing::info!(%queue, "{now}");
+        }
     }
 }
 

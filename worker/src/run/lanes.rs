@@ -141,11 +141,16 @@ impl Lanes {
     /// Gives back what is here and what still comes, until all feeds have ended.
     pub(super) async fn give_back(&mut self) {
         while let Some((n, delivery)) = std::future::poll_fn(|cx| self.poll_feeds(cx, 0..4)).await {
-            if delivery.returned < RETURNS_MAX {
-                delivery.settlement.release();
-            } else {
-                self.kept[n].push_back(delivery);
-            }
+            self.put_back(n, delivery);
+        }
+    }
+
+    /// Does not start `delivery`, of the lane with this number.
+    pub(super) fn put_back(&mut self, n: usize, delivery: Delivery) {
+        if delivery.returned < RETURNS_MAX {
+            delivery.settlement.release();
+        } else {
+            self.kept[n].push_back(delivery);
         }
     }
 

@@ -3,7 +3,8 @@
 //! ```text
 //!   broker -> feed (one per lane) -> queue (one per queue: lanes, slots) -> attempt (one per job)
 //!                                                                           `-> supervise
-//!   heartbeat: liveness, cancels, lost attempts      janitor: orphans, expiry
+//!   heartbeat: liveness, cancels, lost attempts,     janitor: orphans, expiry
+//!              paused queues
 //!   overdue: jobs without a message                  refile: records that no index knows
 //!   sheep: unrouted                                  errand: a worker that ends by itself
 //! ```
@@ -62,6 +63,7 @@ pub use alive::Liveness;
 use errand::Errand;
 use health::{Gates, Health, Readiness};
 use overdue::Passed;
+use room::Room;
 use table::Table;
 
 /// What the loops need to know.
@@ -129,6 +131,8 @@ struct Hub {
     health: Health,
     alive: Arc<Alive>,
     gates: Gates,
+    /// Of each queue that it consumes.
+    rooms: BTreeMap<QueueName, Arc<Room>>,
     passed: Passed,
     /// Of each queue that it consumes.
     meters: BTreeMap<QueueName, Arc<QueueMeters>>,
@@ -196,10 +200,13 @@ pub(crate) async fn start(parts: Parts) -> Result<Running, RunError> {
         let meters = QueueMeters::new(queue, *slots, registry.tasks());
         (queue.clone(), Arc::new(meters))
     });
+    let rooms = worker.queues.iter();
+    let rooms = rooms.map(|(queue, slots)| (queue.clone(), Arc::new(Room::new(*slots))));
     let hub = Arc::new(Hub {
         protocol: Protocol::new(backend),
         passed: Passed::new(worker.queues.keys()),
         meters: meters.collect(),
+        rooms: rooms.collect(),
         readiness: Readiness::new(worker.queues.keys()),
         worker,
         registry,
@@ -266,8 +273,8 @@ async fn run(hub: Arc<Hub>, grace: Duration, owns_backend: bool) {
         hub.alive.keep(&task);
     }
     let consuming = TaskTracker::new();
-    for (queue, slots) in &hub.worker.queues {
-        let task = consuming.spawn(queue::run(hub.clone(), queue.clone(), *slots));
+    for queue in hub.worker.queues.keys() {
+        let task = consuming.spawn(queue::run(hub.clone(), queue.clone()));
         hub.alive.keep(&task);
     }
     consuming.close();

@@ -8,8 +8,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{Hub, attempt, errand::Turn, feed, health::Gate, lanes::Lanes, room::Room};
 use crate::stop::Level;
 
-pub(super) async fn run(hub: Arc<Hub>, queue: QueueName, slots: u32) {
-    let room = Arc::new(Room::new(slots));
+pub(super) async fn run(hub: Arc<Hub>, queue: QueueName) {
+    let room = hub.rooms[&queue].clone();
     let (mut lanes, ends) = Lanes::new(hub.strict_lanes, room.prefetch.into());
     for (lane, to) in ends {
         let (hub, queue, room) = (hub.clone(), queue.clone(), room.clone());
@@ -48,6 +48,11 @@ async fn take(
             give_back(hub, lanes).await?;
             continue;
         };
+        if room.is_paused() {
+            lanes.put_back(delivery.origin.1.index(), delivery);
+            rest(room, lanes).await?;
+            continue;
+        }
         start(delivery, slot, turn);
         // What stands in the way of a job seldom changes: as long as it does not, the next ones start
         // without waiting for it.
@@ -63,7 +68,7 @@ fn at_hand(
     lanes: &mut Lanes,
     room: &Room,
 ) -> Option<(Delivery, OwnedSemaphorePermit, Turn)> {
-    let clear = hub.health.is_well() && gate.is_as_before();
+    let clear = hub.health.is_well() && gate.is_as_before() && !room.is_paused();
     let turn = hub.errand.free_turn().filter(|_| clear)?;
     let slot = room.free()?;
     Some((lanes.at_hand()?, slot, turn))
@@ -85,6 +90,15 @@ async fn next(hub: &Hub, gate: &mut Gate<'_>, lanes: &mut Lanes) -> Option<Optio
             () = gate.closes() => {}
             delivery = lanes.next() => return delivery.map(Some),
         }
+    }
+}
+
+/// Gives back what waits here while the queue is paused: the feeds have stopped.
+async fn rest(room: &Room, lanes: &mut Lanes) -> Option<()> {
+    tokio::select! {
+        biased;
+        () = room.resumes() => Some(()),
+        () = lanes.give_back() => None,
     }
 }
 

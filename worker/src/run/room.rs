@@ -1,7 +1,8 @@
 //! The slots of one queue on this worker, and what becomes of deliveries that wait for one.
 //!
 //! What waits here behind long jobs would wait for them although another worker is free. So once all
-//! slots have been taken for [`FULL_AFTER`], the feeds stop and what they brought goes back.
+//! slots have been taken for [`FULL_AFTER`], the feeds stop and what they brought goes back. The same
+//! holds while the queue is paused, only that then no slot is given either.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +25,20 @@ pub(super) struct Room {
     slots: Arc<Semaphore>,
     /// How many deliveries of each lane may be unsettled here.
     pub(super) prefetch: u16,
-    full: watch::Sender<bool>,
+    door: watch::Sender<Door>,
+}
+
+/// What keeps the feeds from bringing more.
+#[derive(Debug, Default, Clone, Copy)]
+struct Door {
+    full: bool,
+    paused: bool,
+}
+
+impl Door {
+    const fn is_open(self) -> bool {
+        !self.full && !self.paused
+    }
 }
 
 impl Room {
@@ -34,7 +48,7 @@ impl Room {
             // What runs is unsettled too: with no more than that, a lane whose jobs fill all slots
             // never has its next one at hand when a slot becomes free, and a lower lane takes it.
             prefetch: u16::try_from(slots.saturating_mul(2)).unwrap_or(u16::MAX),
-            full: watch::Sender::new(false),
+            door: watch::Sender::default(),
         }
     }
 
@@ -49,37 +63,52 @@ impl Room {
         let slot = match timeout(FULL_AFTER, &mut slot).await {
             Ok(slot) => slot,
             Err(_) => {
-                self.turns(true);
+                self.turns_full(true);
                 tokio::select! {
                     slot = &mut slot => slot,
                     () = lanes.give_back() => return None,
                 }
             }
         };
-        if self.turns(false) {
+        if self.turns_full(false) {
             sleep(LANES_GATHER).await;
         }
         slot.ok()
     }
 
-    /// Waits until all slots have been taken for a while.
-    pub(super) async fn fills(&self) {
-        self.becomes(true).await;
+    /// The queue is paused, or goes on; whether that is a change.
+    pub(super) fn turns_paused(&self, paused: bool) -> bool {
+        self.door
+            .send_if_modified(|now| std::mem::replace(&mut now.paused, paused) != paused)
     }
 
-    /// Waits until a slot is free.
+    pub(super) fn is_paused(&self) -> bool {
+        self.door.borrow().paused
+    }
+
+    /// Waits until the queue is not paused.
+    pub(super) async fn resumes(&self) {
+        self.becomes(|now| !now.paused).await;
+    }
+
+    /// Waits until all slots have been taken for a while, or the queue is paused.
+    pub(super) async fn closes(&self) {
+        self.becomes(|now| !now.is_open()).await;
+    }
+
+    /// Waits until a slot is free, and the queue is not paused.
     pub(super) async fn opens(&self) {
-        self.becomes(false).await;
+        self.becomes(|now| now.is_open()).await;
     }
 
     /// Whether that is a change. Nobody is woken when it is none: this is on the way of every job.
-    fn turns(&self, full: bool) -> bool {
-        self.full
-            .send_if_modified(|now| std::mem::replace(now, full) != full)
+    fn turns_full(&self, full: bool) -> bool {
+        self.door
+            .send_if_modified(|now| std::mem::replace(&mut now.full, full) != full)
     }
 
-    async fn becomes(&self, full: bool) {
+    async fn becomes(&self, so: impl Fn(Door) -> bool) {
         // The sender is in `self`, so that this cannot fail.
-        let _ = self.full.subscribe().wait_for(|now| *now == full).await;
+        let _ = self.door.subscribe().wait_for(|now| so(*now)).await;
     }
 }

@@ -1,5 +1,6 @@
 //! What a worker is doing, for those who watch over it.
 
+use haul_common::job::QueueName;
 use serde::Serialize;
 
 use super::Hub;
@@ -16,6 +17,8 @@ pub struct Status {
     pub store: &'static str,
     /// Queues of which every lane has its consumer.
     pub consuming: Vec<String>,
+    /// Queues that are paused: nothing of them is started, and nothing is wrong.
+    pub paused: Vec<String>,
     /// Attempts that run.
     pub running: usize,
     /// Why it is not ready.
@@ -32,10 +35,11 @@ pub(super) fn of(hub: &Hub) -> Status {
     let backend = hub.protocol.backend();
     let (broker, store) = (backend.broker.kind(), backend.store.kind());
     let lanes = hub.readiness.missing();
-    let has_all =
-        |queue: &&haul_common::job::QueueName| lanes.iter().all(|(missing, _)| missing != *queue);
-    let consuming = hub.worker.queues.keys().filter(has_all);
-    let consuming = consuming.map(ToString::to_string).collect();
+    let has_all = |queue: &&QueueName| lanes.iter().all(|(missing, _)| missing != *queue);
+    let is_paused = |queue: &&QueueName| hub.rooms[*queue].is_paused();
+    let (paused, taken): (Vec<_>, Vec<_>) = hub.rooms.keys().partition(is_paused);
+    let names = |queues: &[&QueueName]| queues.iter().map(ToString::to_string).collect();
+    let consuming: Vec<_> = taken.into_iter().filter(has_all).collect();
     let mut missing = Vec::new();
     if hub.stop.has_reached(Level::Quiet) {
         missing.push("it stops, and starts nothing new".to_owned());
@@ -50,7 +54,8 @@ pub(super) fn of(hub: &Hub) -> Status {
         ready: missing.is_empty(),
         broker,
         store,
-        consuming,
+        consuming: names(&consuming),
+        paused: names(&paused),
         running: hub.table.running().len(),
         missing,
     }

@@ -55,6 +55,25 @@ pub(crate) async fn cancel_chosen(
     act::on_each(session, "cancel", chosen, |id| cancel(producer, id)).await
 }
 
+/// Cancels what was chosen and has not begun.
+///
+/// # Errors
+/// When one cannot be cancelled.
+pub(crate) async fn withdraw_chosen(
+    session: &Session,
+    producer: &Producer,
+    choice: Choice,
+) -> anyhow::Result<()> {
+    let chosen = choice.settle(session, producer, "cancel", &[]).await?;
+    act::on_each(session, "cancel", chosen, |id| async move {
+        Ok(match producer.withdraw(&id).await? {
+            true => done("cancelled", "cancelled"),
+            false => done("left", "has begun meanwhile"),
+        })
+    })
+    .await
+}
+
 async fn cancel(producer: &Producer, id: JobId) -> anyhow::Result<Done> {
     Ok(match producer.cancel(&id).await? {
         CancelOutcome::Cancelled => done("cancelled", "cancelled"),

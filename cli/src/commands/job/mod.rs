@@ -19,7 +19,11 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-pub(crate) use self::{cancel::cancel_chosen, retry::retry_chosen, select::Bulk};
+pub(crate) use self::{
+    cancel::{cancel_chosen, withdraw_chosen},
+    retry::retry_chosen,
+    select::Bulk,
+};
 use crate::session::Session;
 
 /// What to do with jobs.

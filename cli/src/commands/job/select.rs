@@ -3,7 +3,9 @@
 use std::io::{self, BufRead, IsTerminal};
 
 use clap::Args;
-use haul_producer::{BatchId, Filter, JobId, Listing, PageRequest, Producer, Record, StateKind};
+use haul_producer::{
+    BatchId, Filter, JobId, Listing, PageRequest, Producer, QueueName, Record, StateKind,
+};
 use serde::Serialize;
 
 use super::{count, rate::Rate, show::state_words};
@@ -122,6 +124,20 @@ impl Bulk {
         };
         Choice {
             which: Which::Filter(Box::new(filter), format!("batch:{batch}")),
+            bulk: self,
+        }
+    }
+
+    /// The jobs that are queued in a queue.
+    pub(crate) fn of_queued(self, queue: &QueueName) -> Choice {
+        let filter = Filter {
+            states: vec![StateKind::Queued],
+            queue: Some(queue.clone()),
+            ..Filter::default()
+        };
+        let words = format!("state:queued queue:{queue}");
+        Choice {
+            which: Which::Filter(Box::new(filter), words),
             bulk: self,
         }
     }

@@ -2,10 +2,11 @@
 
 use clap::Args;
 use haul_common::{job::Record, time::show_duration};
-use haul_producer::{JobId, Producer, Timestamp};
+use haul_producer::{JobId, Producer, StateKind, Timestamp};
 
 use super::{age, count};
 use crate::{
+    commands::queue::pause_words,
     exit::{Code, Exit},
     output,
     session::Session,
@@ -35,6 +36,21 @@ pub(super) async fn run(session: &Session, args: ShowArgs) -> anyhow::Result<()>
     }
     for line in describe(&record, producer.backend().store.now()) {
         output::line(line)?;
+    }
+    why_not(session, &producer, &record).await
+}
+
+/// Says why it does not begin, if its queue is paused.
+async fn why_not(session: &Session, producer: &Producer, record: &Record) -> anyhow::Result<()> {
+    let (queue, state) = (&record.spec.queue, record.life.state.kind());
+    if state.is_terminal() || state == StateKind::Running {
+        return Ok(());
+    }
+    if let Some(pause) = producer.pauses().await?.get(queue) {
+        let words = pause_words(pause, producer.backend().store.now());
+        session.say(format!(
+            "queue `{queue}` is paused {words}; it goes on with: haul queue resume {queue}"
+        ));
     }
     Ok(())
 }

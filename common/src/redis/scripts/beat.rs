@@ -25,7 +25,12 @@ pub(in crate::redis) fn beat(
     listens: bool,
     running: &[(JobId, Fence)],
 ) -> Call {
-    let mut names = vec![keys.worker(&worker.id), keys.workers(), keys.since()];
+    let mut names = vec![
+        keys.worker(&worker.id),
+        keys.workers(),
+        keys.since(),
+        keys.paused(),
+    ];
     names.extend(running.iter().map(|(id, _)| keys.job(id)));
     let info = serde_json::to_vec(&Sign { worker, listens }).unwrap_or_default();
     let call = Call::new(&BEAT, &names)
@@ -42,8 +47,8 @@ pub(in crate::redis) fn pulse(
     running: &[(JobId, Fence)],
     value: Value,
 ) -> Result<(i64, Pulse), Unreadable> {
-    let [now, cancelled, lost, forgotten] = <[Value; 4]>::try_from(reply::array(value)?)
-        .map_err(|_| "a time and three lists were expected")?;
+    let [now, cancelled, lost, forgotten, paused] = <[Value; 5]>::try_from(reply::array(value)?)
+        .map_err(|_| "a time and four lists were expected")?;
     let ids = |places| {
         let places = reply::array(places)?
             .into_iter()
@@ -52,12 +57,16 @@ pub(in crate::redis) fn pulse(
         ids.filter_map(Result::transpose)
             .collect::<Result<Vec<_>, Unreadable>>()
     };
+    // What is no name of a queue pauses none.
+    let names = reply::array(paused)?.into_iter().map(reply::text);
+    let paused = names.filter_map(|name| name.ok()?.parse().ok()).collect();
     Ok((
         reply::number(now)?,
         Pulse {
             cancelled: ids(cancelled)?,
             lost: ids(lost)?,
             forgotten: ids(forgotten)?,
+            paused,
         },
     ))
 }

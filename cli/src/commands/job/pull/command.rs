@@ -13,7 +13,7 @@ use haul_worker::{
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::{PullArgs, nothing};
+use super::{PullArgs, nothing, paused};
 use crate::{
     exit::{Code, Exit},
     output,
@@ -54,6 +54,11 @@ pub(super) async fn run(session: &Session, args: PullArgs) -> anyhow::Result<()>
             .until_idle(args.wait.unwrap_or(Duration::ZERO));
     }
     let running = worker.start().await?;
+    if args.follow
+        && let Some(words) = paused(session, &args.queue).await?
+    {
+        session.say(format!("queue `{}` is paused {words}; waiting", args.queue));
+    }
     running.stop_on_signals();
     let watch = async {
         let mut tally = Tally::default();
@@ -68,7 +73,7 @@ pub(super) async fn run(session: &Session, args: PullArgs) -> anyhow::Result<()>
     let tally = tally?;
     match (tally.taken, tally.unsuccessful) {
         _ if args.follow => Ok(()),
-        (0, _) => Err(nothing(&args)),
+        (0, _) => Err(nothing(session, &args).await),
         (_, 0) => Ok(()),
         _ => Err(Exit::silent(Code::Unsuccessful)),
     }

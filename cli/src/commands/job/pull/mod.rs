@@ -10,6 +10,7 @@ use haul_common::{protocol::LEASE_MAX, time::parse_duration};
 use haul_producer::QueueName;
 
 use crate::{
+    commands::queue::pause_words,
     exit::{Code, Exit},
     session::Session,
 };
@@ -90,9 +91,21 @@ pub(super) async fn run(session: &Session, args: PullArgs) -> anyhow::Result<()>
     }
 }
 
-fn nothing(args: &PullArgs) -> anyhow::Error {
-    Exit::with(
-        Code::NotFound,
-        format!("no job of queue `{}` is ready", args.queue),
-    )
+/// Says that there was no job, and if that is because the queue is paused.
+async fn nothing(session: &Session, args: &PullArgs) -> anyhow::Error {
+    let queue = &args.queue;
+    let text = match paused(session, queue).await {
+        Ok(Some(words)) => format!("queue `{queue}` is paused {words}; nothing is handed out"),
+        Ok(None) => format!("no job of queue `{queue}` is ready"),
+        Err(error) => return error,
+    };
+    Exit::with(Code::NotFound, text)
+}
+
+/// In words, if the queue is paused.
+async fn paused(session: &Session, queue: &QueueName) -> anyhow::Result<Option<String>> {
+    let producer = session.connect().await?;
+    let pauses = producer.pauses().await?;
+    let now = producer.backend().store.now();
+    Ok(pauses.get(queue).map(|pause| pause_words(pause, now)))
 }

@@ -39,7 +39,7 @@ pub(super) async fn run(session: &Session, args: &PullArgs) -> anyhow::Result<()
         let wait = end.saturating_duration_since(Instant::now());
         match lease::take(&protocol, &args.queue, args.lease, wait).await? {
             Some(leased) => output::json(&view(&leased))?,
-            None if taken == 0 => return Err(nothing(args)),
+            None if taken == 0 => return Err(nothing(session, args).await),
             None => break,
         }
     }

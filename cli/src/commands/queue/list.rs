@@ -1,24 +1,16 @@
-//! `haul queue`
+//! `haul queue list`
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use clap::{Args, Subcommand};
-use haul_common::ports::{BrokerError, QueueFacts};
+use clap::Args;
 use haul_producer::{Lane, Producer, QueueName, StateKind};
-use serde::Serialize;
 
-use super::run::is_run_queue;
+use super::{QueueView, facts};
 use crate::{
+    commands::run::is_run_queue,
     output::{self, Cell, Table},
     session::Session,
 };
-
-/// What to do with queues.
-#[derive(Debug, Subcommand)]
-pub(crate) enum QueueCommand {
-    /// List queues: jobs by state, messages that wait by lane, workers
-    List(ListArgs),
-}
 
 /// Which queues.
 #[derive(Debug, Args)]
@@ -28,29 +20,19 @@ its own; those with nothing left to do are shown with --all only.
 
 Examples:
   haul queue list
-  haul queue list --json | jq 'select(.states.dead > 0)'")]
+  haul queue list --json | jq 'select(.states.dead > 0)'
+  haul queue list --json | jq 'select(.paused)'")]
 pub(crate) struct ListArgs {
     /// Also show the queues of runs that are over
     #[arg(long)]
     all: bool,
 }
 
-/// A queue, as JSON.
-#[derive(Debug, Serialize)]
-struct QueueView {
-    queue: QueueName,
-    states: BTreeMap<&'static str, u64>,
-    ready: BTreeMap<&'static str, u64>,
-    workers: usize,
-    slots: u32,
-}
-
-/// Runs the command.
+/// Lists them.
 ///
 /// # Errors
 /// When the backend cannot be asked.
-pub(crate) async fn run(session: &Session, command: QueueCommand) -> anyhow::Result<()> {
-    let QueueCommand::List(args) = command;
+pub(super) async fn run(session: &Session, args: ListArgs) -> anyhow::Result<()> {
     let producer = session.connect().await?;
     let mut queues = collect(&producer).await?;
     let known = queues.len();
@@ -73,54 +55,21 @@ pub(crate) async fn run(session: &Session, command: QueueCommand) -> anyhow::Res
 async fn collect(producer: &Producer) -> anyhow::Result<Vec<QueueView>> {
     let counts = producer.counts().await?;
     let workers = producer.workers().await?;
+    let pauses = producer.pauses().await?;
     let mut names: BTreeSet<QueueName> = counts.iter().map(|one| one.queue.clone()).collect();
-    names.extend(
-        workers
-            .iter()
-            .flat_map(|worker| worker.queues.keys().cloned()),
-    );
+    let served = workers.iter().flat_map(|worker| worker.queues.keys());
+    names.extend(served.chain(pauses.keys()).cloned());
     let mut views = Vec::with_capacity(names.len());
     for queue in names {
         let found = counts.iter().find(|one| one.queue == queue);
-        let count = |state| {
-            found
-                .and_then(|one| one.states.get(state))
-                .copied()
-                .unwrap_or(0)
-        };
-        let facts = facts(producer, &queue).await?;
-        let slots = workers
-            .iter()
-            .filter_map(|worker| worker.queues.get(&queue));
-        views.push(QueueView {
-            states: StateKind::ALL
-                .iter()
-                .map(|state| (state.as_str(), count(state)))
-                .collect(),
-            ready: Lane::ALL
-                .map(|lane| (lane.as_str(), facts.lanes[lane.index()].ready))
-                .into(),
-            workers: slots.clone().count(),
-            slots: slots.sum(),
-            queue,
-        });
+        let facts = facts(producer, &queue).await?.unwrap_or_default();
+        let pause = pauses.get(&queue);
+        views.push(QueueView::new(queue, found, &facts, &workers, pause));
     }
     Ok(views)
 }
 
-/// What waits in the broker; nothing where the broker does not know the queue yet.
-async fn facts(producer: &Producer, queue: &QueueName) -> anyhow::Result<QueueFacts> {
-    match producer.backend().broker.facts(queue).await {
-        Err(BrokerError::Failed { .. }) => Ok(QueueFacts::default()),
-        answer => Ok(answer?),
-    }
-}
-
 impl QueueView {
-    fn count(&self, state: StateKind) -> u64 {
-        self.states.get(state.as_str()).copied().unwrap_or(0)
-    }
-
     fn is_finished_run(&self) -> bool {
         let open = StateKind::ALL.iter().filter(|state| !state.is_terminal());
         is_run_queue(&self.queue) && open.map(|state| self.count(*state)).sum::<u64>() == 0
@@ -135,6 +84,7 @@ fn table(queues: &[QueueView]) -> Table {
             .map(|state| Cell::right(&state.as_str().to_uppercase())),
     );
     headings.extend([Cell::right("WORKERS"), Cell::right("SLOTS")]);
+    headings.push(Cell::from("PAUSED"));
     let mut table = Table::new(headings);
     for queue in queues {
         let ready = Lane::ALL.map(|lane| queue.ready.get(lane.as_str()).map_or(0, |n| *n));
@@ -150,6 +100,7 @@ fn table(queues: &[QueueView]) -> Table {
         row.extend([
             Cell::number(queue.workers as u64),
             Cell::number(queue.slots.into()),
+            Cell::from(if queue.paused.is_some() { "paused" } else { "" }),
         ]);
         table.row(row);
     }
