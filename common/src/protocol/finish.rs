@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backon::Retryable;
 
-use super::{Assignment, Protocol, ProtocolError, patient};
+use super::{Assignment, Protocol, ProtocolError, patient, rare};
 use crate::{
     faults::{self, Bug},
     job::{Envelope, Record, Spec, State, StateKind},
@@ -48,13 +48,12 @@ impl Protocol {
         if let Some(attempt) = &mut step.ended {
             attempt.log = log;
         }
-        let write = || self.write(assignment, &step);
-        let retryable = |error: &StoreError| error.is_retryable();
-        let written = write
-            .retry(patient().without_max_times())
-            .when(retryable)
-            .notify(|error, wait| tell(spec, "not recorded yet", error, wait))
-            .await?;
+        let written = match self.write(assignment, &step).await {
+            Err(error) if error.is_retryable() => {
+                rare(self.write_at_last(assignment, &step)).await?
+            }
+            written => written?,
+        };
         // A crash here leaves an end whose message the redelivery publishes.
         faults::point("finish.recorded");
         let Some(life) = written else {
@@ -124,6 +123,19 @@ impl Protocol {
         }
     }
 
+    /// Writes `step` as soon as the store can.
+    async fn write_at_last(
+        &self,
+        assignment: &Assignment,
+        step: &Step,
+    ) -> Result<Option<Life>, StoreError> {
+        (|| self.write(assignment, step))
+            .retry(patient().without_max_times())
+            .when(StoreError::is_retryable)
+            .notify(|error, wait| tell(&assignment.spec, "not recorded yet", error, wait))
+            .await
+    }
+
     async fn follow(
         &self,
         spec: &Spec,
@@ -152,10 +164,10 @@ impl Protocol {
         };
         // Most often nothing follows.
         if life.state.kind() != StateKind::Succeeded || spec.reply_to.is_some() {
-            publish
+            let published = publish
                 .retry(patient().without_max_times())
-                .notify(|error, wait| tell(spec, "not published yet", error, wait))
-                .await?;
+                .notify(|error, wait| tell(spec, "not published yet", error, wait));
+            rare(published.into_future()).await?;
         }
         // A crash here leaves two messages of one job, or one of a job that has ended.
         faults::point("finish.published");

@@ -16,7 +16,7 @@ mod receive;
 mod recover;
 mod submit;
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
 use tracing::{Instrument, Span};
@@ -178,6 +178,12 @@ impl Protocol {
             ..Self::change(record, step)
         }
     }
+}
+
+/// A step that most jobs never take: the future of an attempt, of which there are many, is as large as
+/// the largest step in it.
+fn rare<F: Future>(step: F) -> Pin<Box<F>> {
+    Box::pin(step)
 }
 
 /// Waits between tries of something that another process has to mend.

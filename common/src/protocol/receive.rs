@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Protocol, ProtocolError};
+use super::{Protocol, ProtocolError, rare};
 use crate::{
     faults::{self, Bug},
     job::{Envelope, JobId, Record, Spec, State, StateKind, WorkerId},
@@ -54,11 +54,11 @@ impl Protocol {
         runs_here: impl Fn(&JobId) -> bool,
     ) -> Result<Receipt, ProtocolError> {
         if delivery.message.head.message_id.is_none() {
-            return self.name(delivery).await;
+            return rare(self.name(delivery)).await;
         }
         let (queue, lane) = (&delivery.origin.0, delivery.origin.1);
         match wire::decode(&delivery.message, (queue, lane), self.backend.store.now()) {
-            Err(error) => self.bury_malformed(delivery, &error, false).await,
+            Err(error) => rare(self.bury_malformed(delivery, &error, false)).await,
             Ok(envelope) => {
                 let dropped = delivery.returned > 0;
                 self.start(envelope, dropped, worker, &runs_here).await
@@ -151,13 +151,12 @@ impl Protocol {
                     let change = Self::edit_to(&record, *step, &envelope.spec);
                     self.backend.store.apply(change).await?;
                 }
-                Arrival::Ended => return self.drop_ended(&record, &envelope).await,
-                Arrival::PutOff(delay) => return self.put_off(&record, delay).await,
-                Arrival::Conflict => return self.bury_conflict(envelope).await,
+                Arrival::Ended => return rare(self.drop_ended(&record, &envelope)).await,
+                Arrival::PutOff(delay) => return rare(self.put_off(&record, delay)).await,
+                Arrival::Conflict => return rare(self.bury_conflict(envelope)).await,
             }
         }
-        self.put_off(&self.recreated(&envelope), Duration::from_secs(1))
-            .await
+        rare(self.put_off(&self.recreated(&envelope), Duration::from_secs(1))).await
     }
 
     pub(super) fn recreated(&self, envelope: &Envelope) -> Record {

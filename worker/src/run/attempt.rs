@@ -67,7 +67,7 @@ async fn receive(hub: &Hub, delivery: &Delivery, busy: &Busy<'_>) -> Option<Rece
             Ok(receipt) => return Some(receipt),
             Err(ProtocolError::Store(error)) if !error.is_retryable() => {
                 tracing::error!(%error, "a message is put off: its job cannot be looked at");
-                if let Ok(receipt) = hub.protocol.put_aside(delivery).await {
+                if let Ok(receipt) = Box::pin(hub.protocol.put_aside(delivery)).await {
                     return Some(receipt);
                 }
                 hub.health.report(false);

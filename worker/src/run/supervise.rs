@@ -60,12 +60,15 @@ pub(super) async fn run(
                 Some(cause) => wound_down(Ok(joined), cause, limit),
                 None => Some(outcome(joined)),
             },
-            cause = core.stopped() => return wind_down(core, handler, cause, limit).await,
+            cause = core.stopped() => {
+                return Box::pin(wind_down(core, handler, cause, limit)).await;
+            }
             () = sleep_until(next) => {
                 if limit.is_some_and(|limit| limit.at <= Instant::now()) {
                     core.stop(StopCause::TimedOut);
                 } else {
-                    guard_at = guard(hub, core, settlement).await;
+                    // Boxed: most attempts are over before.
+                    guard_at = Box::pin(guard(hub, core, settlement)).await;
                 }
             }
             () = write_notes(core) => {}
