@@ -58,15 +58,17 @@ function run(onStart) {
 }
 
 async function work(jobs) {
-  let from, cpu;
+  let from, cpu, worker;
   await new Promise((done) => {
-    run((count) => {
+    ({ worker } = run((count) => {
       // From the first start to the last: how long it takes to boot is left out.
       if (count === 1) [from, cpu] = [nowUs(), process.cpuUsage()];
       if (count === jobs) done();
-    });
+    }));
   });
   spent(jobs - 1, from, cpu);
+  // The last ones are settled, so that they do not come again.
+  await worker.close();
 }
 
 async function latency(queue, rate, seconds) {

@@ -14,6 +14,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import threading
 from urllib.parse import urlsplit
 
 import measure
@@ -25,6 +26,14 @@ ROWS = ("submit", "work")
 
 class Failed(Exception):
     pass
+
+
+def end(process):
+    process.terminate()
+    try:
+        process.wait(40)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 class Driver:
@@ -49,12 +58,15 @@ class Driver:
         try:
             said, _ = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
-            process.terminate()
-            process.wait()
-            raise Failed(f"no end after {PATIENCE} s")
+            end(process)
+            raise self.failed(f"no end after {PATIENCE} s")
         if process.returncode != 0 or not said:
-            raise Failed(f"ended with {process.returncode}; see {self.log}")
+            raise self.failed(f"ended with {process.returncode}")
         return json.loads(said.splitlines()[-1])
+
+    def failed(self, why):
+        with open(self.log) as log:
+            return Failed("\n  ".join([why, *log.read().splitlines()[-15:]]))
 
     def submit(self, jobs):
         return self.say("submit", jobs)
@@ -74,9 +86,12 @@ class Haul(Driver):
 
     def work(self, jobs):
         worker = self.start("work", stdin=subprocess.PIPE)
+        late = threading.Timer(PATIENCE, worker.kill)
+        late.start()
         for line in worker.stdout:
             if line.strip().isdigit() and int(line) >= jobs:
                 break
+        late.cancel()
         return self.last_line(worker)
 
     def latency(self):
@@ -161,23 +176,22 @@ def costs(name, samples):
 
 
 def tables(drivers, samples):
-    done = [driver for driver in drivers if samples[driver.name]]
     haul = samples["Haul"]
     table(
         ("", "submit, jobs/s", "of Haul's", "work off, jobs/s", "of Haul's",
          f"start at {RATE}/s, p50 ms", "p99 ms"),
-        (rates(d.name, samples[d.name], haul) for d in done),
+        (rates(d.name, samples[d.name], haul) for d in drivers),
     )
     print("Processor time of a job, µs: the program's + RabbitMQ's + Redis's.\n")
     table(
-        ("", "submit", "work off", "together"), (costs(d.name, samples[d.name]) for d in done)
+        ("", "submit", "work off", "together"), (costs(d.name, samples[d.name]) for d in drivers)
     )
     print("What these figures are of:\n")
     keys = ("version", "jobs", "settings", "accepted", "acknowledged", "result", "lacks")
     table(
         ("", "version", "jobs", "settings", "accepted: the job is", "acknowledged", "result",
          "what it lacks beside Haul here"),
-        ([d.name, *(str(d.about[key]) for key in keys)] for d in done),
+        ([d.name, *(str(d.about[key]) for key in keys)] for d in drivers),
     )
 
 
@@ -197,22 +211,25 @@ def main():
         "PEERS_AMQP": args.amqp, "PEERS_REDIS": args.redis, "HAUL_BROKER": args.amqp,
         "HAUL_STORE": args.redis, "HAUL_NAMESPACE": "haulbench", "PYTHONDONTWRITEBYTECODE": "1",
     }
-    drivers = [Haul("Haul", [args.haul, "bench"], env, args.log)]
+    drivers, failed = [Haul("Haul", [args.haul, "bench"], env, args.log)], {}
     for name, command in (peer.split("=", 1) for peer in args.peers):
-        drivers.append(Driver(name, shlex.split(command), env, args.log))
-    samples, failed = {driver.name: [] for driver in drivers}, {}
-    for number_of in range(1, args.rounds + 1):
+        try:
+            drivers.append(Driver(name, shlex.split(command), env, args.log))
+        except Failed as why:
+            failed[name] = why
+    samples = {driver.name: [] for driver in drivers}
+    for n in range(1, args.rounds + 1):
         for driver in (d for d in drivers if d.name not in failed):
-            print(f"round {number_of} · {driver.name}", file=sys.stderr)
+            print(f"round {n} · {driver.name}", file=sys.stderr)
             try:
                 samples[driver.name].append(run(driver, args))
             except Failed as why:
                 failed[driver.name] = why
-    tables(drivers, samples)
+    if samples["Haul"]:
+        tables([d for d in drivers if samples[d.name]], samples)
     for name, why in failed.items():
-        print(f"{name} failed: {why}.", file=sys.stderr)
-    if "Haul" in failed:
-        sys.exit(1)
+        print(f"{name} failed: {why}", file=sys.stderr)
+    sys.exit("Haul" in failed)
 
 
 if __name__ == "__main__":

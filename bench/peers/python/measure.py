@@ -50,7 +50,7 @@ class Records:
         chunks = (data[at : at + self.SIZE] for at in range(0, len(data), self.SIZE))
         return [int.from_bytes(chunk, "little", signed=True) for chunk in chunks]
 
-    def wait_for(self, jobs, patience=240):
+    def wait_for(self, jobs, patience=100):
         end = time.monotonic() + patience
         while self.count() < jobs:
             if time.monotonic() > end:
@@ -67,7 +67,9 @@ class Worker:
         self.path = path
         env = os.environ | {"PEERS_RECORDS": path}
         self.process = subprocess.Popen(
-            command, env=env, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True
+            command, env=env, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True,
+            # It imports the module that its driver is.
+            cwd=os.path.dirname(os.path.abspath(__file__)),
         )
 
     def cpu_us(self):

@@ -7,14 +7,16 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, bail};
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeValLike,
+};
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 /// With what else a job carries, about 200 bytes of arguments.
 pub const PADDING: usize = 160;
-/// The kernel counts processor time in hundredths of a second.
-const TICK_US: f64 = 10_000.0;
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(100);
 
 static STARTS: LazyLock<Mutex<Starts>> = LazyLock::new(Mutex::default);
 
@@ -41,16 +43,21 @@ pub fn now_us() -> u64 {
 
 /// User and system time of this process.
 fn cpu_us() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let (_, fields) = stat.rsplit_once(')').unwrap_or_default();
-    let spent = fields.split_whitespace().skip(11).take(2);
-    spent.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() * TICK_US
+    getrusage(UsageWho::RUSAGE_SELF).map_or(f64::NAN, |usage| {
+        let times = [usage.user_time(), usage.system_time()];
+        times
+            .iter()
+            .map(|time| time.num_microseconds() as f64)
+            .sum()
+    })
 }
 
 /// The version of a package, as it is locked.
 pub fn version(package: &str) -> String {
     let entry = format!("name = \"{package}\"\nversion = \"");
-    let (_, rest) = include_str!("../Cargo.lock").split_once(&entry).unwrap_or_default();
+    let (_, rest) = include_str!("../Cargo.lock")
+        .split_once(&entry)
+        .unwrap_or_default();
     rest.split('"').next().unwrap_or_default().to_owned()
 }
 
@@ -60,15 +67,22 @@ pub trait Peer: Clone + Send + Sync + 'static {
     fn connect() -> impl Future<Output = Result<Self>> + Send;
     /// As many at once as suits it.
     fn submit(&self, jobs: usize) -> impl Future<Output = Result<()>> + Send;
+    /// Once all is submitted, and while the clock runs: nothing is to be lost at the end.
+    fn close(&self) -> impl Future<Output = Result<()>> {
+        async { Ok(()) }
+    }
     /// Works until it is dropped; every job calls [`started`].
-    fn work(&self) -> impl Future<Output = Result<()>> + Send;
+    fn work(&self) -> impl Future<Output = Result<()>>;
 }
 
 /// `about`, `submit JOBS`, `work JOBS`, `latency RATE SECONDS`: one JSON line each.
 pub async fn main<P: Peer>() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |n: usize| -> Result<usize> {
-        Ok(args.get(n).ok_or_else(|| anyhow!("a number is missing"))?.parse()?)
+        Ok(args
+            .get(n)
+            .ok_or_else(|| anyhow!("a number is missing"))?
+            .parse()?)
     };
     match args.first().map(String::as_str) {
         Some("about") => println!("{}", P::about()),
@@ -83,28 +97,49 @@ pub async fn main<P: Peer>() -> Result<()> {
 async fn submit<P: Peer>(peer: P, jobs: usize) -> Result<()> {
     let (from, cpu) = (now_us(), cpu_us());
     peer.submit(jobs).await?;
+    peer.close().await?;
     print(jobs, from, cpu);
     Ok(())
 }
 
 /// From the first start to the last: how long a peer takes to boot is left out.
 async fn work<P: Peer>(peer: P, jobs: usize) -> Result<()> {
-    tokio::select! {
-        ended = peer.work() => bail!("the worker ended: {ended:?}"),
-        all = wait_for(jobs) => all?,
-    }
-    let (from, cpu) = STARTS.lock().unwrap().first.unwrap_or_default();
-    print(jobs - 1, from, cpu);
-    Ok(())
+    let measured = async {
+        wait_for(jobs).await?;
+        let (from, cpu) = STARTS.lock().unwrap().first.unwrap_or_default();
+        print(jobs - 1, from, cpu);
+        // The last ones are settled meanwhile, so that they do not come again.
+        sleep(Duration::from_millis(500)).await;
+        Ok(())
+    };
+    beside_worker(&peer, measured).await
 }
 
 async fn latency<P: Peer>(peer: P, rate: usize, seconds: usize) -> Result<()> {
     let jobs = rate * seconds;
-    let worker = peer.clone();
-    let worker = tokio::spawn(async move { worker.work().await });
+    beside_worker(&peer, load(&peer, u32::try_from(rate)?, jobs)).await?;
+    let mut waits = STARTS.lock().unwrap().waits_us.split_off(1);
+    waits.sort_unstable();
+    let at = |percent: usize| waits[(waits.len() - 1) * percent / 100] as f64 / 1000.0;
+    println!(
+        "{}",
+        json!({ "jobs": jobs, "p50_ms": at(50), "p99_ms": at(99) })
+    );
+    Ok(())
+}
+
+async fn beside_worker<P: Peer>(peer: &P, what: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::select! {
+        ended = peer.work() => bail!("the worker ended: {ended:?}"),
+        done = what => done,
+    }
+}
+
+/// One job first, so that the worker is ready before the clock starts.
+async fn load<P: Peer>(peer: &P, rate: u32, jobs: usize) -> Result<()> {
     peer.submit(1).await?;
     wait_for(1).await?;
-    let mut ticks = interval(Duration::from_secs(1) / u32::try_from(rate)?);
+    let mut ticks = interval(Duration::from_secs(1) / rate);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut submits = tokio::task::JoinSet::new();
     for _ in 0..jobs {
@@ -115,13 +150,7 @@ async fn latency<P: Peer>(peer: P, rate: usize, seconds: usize) -> Result<()> {
     while let Some(submitted) = submits.join_next().await {
         submitted??;
     }
-    wait_for(jobs + 1).await?;
-    worker.abort();
-    let mut waits = STARTS.lock().unwrap().waits_us.split_off(1);
-    waits.sort_unstable();
-    let at = |percent: usize| waits[(waits.len() - 1) * percent / 100] as f64 / 1000.0;
-    println!("{}", json!({ "jobs": jobs, "p50_ms": at(50), "p99_ms": at(99) }));
-    Ok(())
+    wait_for(jobs + 1).await
 }
 
 async fn wait_for(jobs: usize) -> Result<()> {

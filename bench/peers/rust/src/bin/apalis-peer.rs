@@ -9,7 +9,8 @@ use haul_peers::{PADDING, Peer, now_us, started, version};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// "Larger batches can improve throughput": <https://docs.rs/apalis-redis/1.0.0/apalis_redis/struct.Config.html>
+/// "Larger batches can improve throughput":
+/// <https://docs.rs/apalis-redis/1.0.0/apalis_redis/struct.Config.html#method.batch_size>
 const BATCH: usize = 100;
 /// <https://docs.rs/apalis/1.0.0/apalis/layers/trait.WorkerBuilderExt.html>
 const CONCURRENCY: usize = 100;
@@ -35,12 +36,13 @@ impl Peer for Apalis {
     fn about() -> Value {
         json!({
             "version": format!("apalis {}, apalis-redis {}", version("apalis"), version("apalis-redis")),
+            // With 8,000 due at once its worker ends: "too many results to unpack".
             "jobs": 7000,
             "settings": "push_bulk of 1000; one worker, concurrency 100, batches of 100, polls every 10 ms",
             "accepted": "written by Redis, synced every second",
             "acknowledged": "after it ran, with the result, by script; a heartbeat guards it",
             "result": "in Redis",
-            "lacks": "no broker: a crash of the machine takes up to a second of accepted jobs",
+            "lacks": "no broker: a crash of the machine takes up to a second of accepted jobs; a backlog of 8,000 due stops its worker",
         })
     }
 
@@ -63,7 +65,7 @@ impl Peer for Apalis {
     }
 
     async fn work(&self) -> Result<()> {
-        let worker = WorkerBuilder::new("peer")
+        let worker = WorkerBuilder::new(format!("peer-{}", std::process::id()))
             .backend(self.0.clone().poll_with_interval(POLL))
             .concurrency(CONCURRENCY)
             .parallelize(tokio::spawn)

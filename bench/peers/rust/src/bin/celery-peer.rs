@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 #[derive(Clone)]
 struct RustyCelery(Arc<Celery>);
 
+// The macro is of an older edition.
+#[allow(non_local_definitions)]
 #[celery::task(name = "peer.rusty")]
 async fn job(submitted_us: u64, padding: String) -> TaskResult<u64> {
     drop(padding);
@@ -23,10 +25,10 @@ impl Peer for RustyCelery {
             "version": format!("rusty-celery {}, lapin {}", version("celery"), version("lapin")),
             "jobs": 20000,
             "settings": "one producer; one worker, prefetch 256",
-            "accepted": "sent: nothing confirms it; durable classic queue",
+            "accepted": "sent, persistent, to a durable classic queue; nothing confirms it",
             "acknowledged": "after it ran (acks late)",
             "result": "none: stores no results",
-            "lacks": "no confirms, no quorum queues (limits of its worker are the channel's), no results",
+            "lacks": "no confirms, no quorum queue (its prefetch is for the channel), no results",
         })
     }
 
@@ -46,9 +48,16 @@ impl Peer for RustyCelery {
 
     async fn submit(&self, jobs: usize) -> Result<()> {
         for _ in 0..jobs {
-            self.0.send_task(job::new(now_us(), ".".repeat(PADDING))).await?;
+            self.0
+                .send_task(job::new(now_us(), ".".repeat(PADDING)))
+                .await?;
         }
         Ok(())
+    }
+
+    /// It has only handed its messages to the client library until then.
+    async fn close(&self) -> Result<()> {
+        Ok(self.0.close().await?)
     }
 
     async fn work(&self) -> Result<()> {
