@@ -35,7 +35,7 @@ app.conf.update(
 
 ABOUT = {
     "version": f"Celery {version('celery')}, kombu {version('kombu')}",
-    "jobs": 4000,
+    "jobs": 2000,
     "settings": "prefork × number of cores, prefetch 128 each; 8 producing threads",
     "accepted": "confirmed by a quorum queue",
     "acknowledged": "after it ran (acks late)",

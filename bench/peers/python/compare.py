@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import measure
 
 RATE, SECONDS = 200, 5
-PATIENCE = 120
+PATIENCE = 150
 ROWS = ("submit", "work")
 
 
@@ -210,6 +210,7 @@ def main():
     env = os.environ | {
         "PEERS_AMQP": args.amqp, "PEERS_REDIS": args.redis, "HAUL_BROKER": args.amqp,
         "HAUL_STORE": args.redis, "HAUL_NAMESPACE": "haulbench", "PYTHONDONTWRITEBYTECODE": "1",
+        "TMPDIR": args.log,
     }
     drivers, failed = [Haul("Haul", [args.haul, "bench"], env, args.log)], {}
     for name, command in (peer.split("=", 1) for peer in args.peers):
@@ -228,7 +229,8 @@ def main():
     if samples["Haul"]:
         tables([d for d in drivers if samples[d.name]], samples)
     for name, why in failed.items():
-        print(f"{name} failed: {why}", file=sys.stderr)
+        print(f"{name} did not finish: {str(why).splitlines()[0]}.")
+        print(f"{name}: {why}", file=sys.stderr)
     sys.exit("Haul" in failed)
 
 

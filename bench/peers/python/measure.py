@@ -50,7 +50,7 @@ class Records:
         chunks = (data[at : at + self.SIZE] for at in range(0, len(data), self.SIZE))
         return [int.from_bytes(chunk, "little", signed=True) for chunk in chunks]
 
-    def wait_for(self, jobs, patience=100):
+    def wait_for(self, jobs, patience=130):
         end = time.monotonic() + patience
         while self.count() < jobs:
             if time.monotonic() > end:

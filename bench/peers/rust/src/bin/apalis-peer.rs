@@ -42,7 +42,7 @@ impl Peer for Apalis {
             "accepted": "written by Redis, synced every second",
             "acknowledged": "after it ran, with the result, by script; a heartbeat guards it",
             "result": "in Redis",
-            "lacks": "no broker: a crash of the machine takes up to a second of accepted jobs; a backlog of 8,000 due stops its worker",
+            "lacks": "no broker: a crash of the machine takes up to a second of accepted jobs",
         })
     }
 

@@ -1,5 +1,8 @@
 //! rusty-celery over RabbitMQ.
 
+// What its macro writes is of an older edition.
+#![allow(non_local_definitions)]
+
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -10,8 +13,6 @@ use serde_json::{Value, json};
 #[derive(Clone)]
 struct RustyCelery(Arc<Celery>);
 
-// The macro is of an older edition.
-#[allow(non_local_definitions)]
 #[celery::task(name = "peer.rusty")]
 async fn job(submitted_us: u64, padding: String) -> TaskResult<u64> {
     drop(padding);
@@ -33,7 +34,7 @@ impl Peer for RustyCelery {
     }
 
     async fn connect() -> Result<Self> {
-        // "It's recommended that you always set this … (higher prefetch count is better)" for I/O:
+        // "Recommended that you always set this … IO bound (higher prefetch count is better)":
         // https://docs.rs/celery/0.5.5/celery/struct.CeleryBuilder.html#method.prefetch_count
         let app = celery::app!(
             broker = AMQPBroker { std::env::var("PEERS_AMQP")? },
