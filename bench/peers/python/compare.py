@@ -210,7 +210,7 @@ def main():
     env = os.environ | {
         "PEERS_AMQP": args.amqp, "PEERS_REDIS": args.redis, "HAUL_BROKER": args.amqp,
         "HAUL_STORE": args.redis, "HAUL_NAMESPACE": "haulbench", "PYTHONDONTWRITEBYTECODE": "1",
-        "TMPDIR": args.log,
+        "TMPDIR": args.log, "RUST_BACKTRACE": "0",
     }
     drivers, failed = [Haul("Haul", [args.haul, "bench"], env, args.log)], {}
     for name, command in (peer.split("=", 1) for peer in args.peers):
