@@ -1,6 +1,6 @@
 //! Submit no-op jobs in bulk, then work them off.
 
-use std::time::Instant;
+use std::net::SocketAddr;
 
 use anyhow::Result;
 use haul_producer::Backend;
@@ -8,20 +8,27 @@ use haul_producer::Backend;
 use super::{
     Figure,
     load::{Run, Shape},
+    span::Span,
 };
 
-pub(super) async fn run(backend: Backend, jobs: usize, slots: u32, shape: Shape) -> Result<()> {
+pub(super) async fn run(
+    backend: Backend,
+    jobs: usize,
+    slots: u32,
+    shape: Shape,
+    listen: Option<SocketAddr>,
+) -> Result<()> {
     let run = Run::new(backend.clone(), shape);
     let extra = run.prepare().await?;
-    let from = Instant::now();
+    let span = Span::start();
     run.submit(jobs).await?;
-    Figure::new(&backend, "submit", jobs, from.elapsed()).print()?;
+    Figure::of_span(&backend, "submit", jobs, &span).print()?;
 
-    let from = Instant::now();
-    let worker = run.work(slots).await?;
+    let span = Span::start();
+    let worker = run.work(slots, listen).await?;
     run.started(jobs + extra).await?;
     // Until the last result is recorded and its delivery settled.
     worker.drain();
     worker.finished().await?;
-    Figure::new(&backend, "work_off", jobs, from.elapsed()).print()
+    Figure::of_span(&backend, "work_off", jobs, &span).print()
 }

@@ -14,7 +14,7 @@ pub(super) async fn run(backend: Backend, jobs: usize, slots: u32, wait_ms: u64)
     let run = Run::new(backend.clone(), Shape::waiting(wait_ms));
     run.submit(jobs).await?;
     let from = Instant::now();
-    let worker = run.work(slots).await?;
+    let worker = run.work(slots, None).await?;
     run.started(jobs).await?;
     worker.drain();
     worker.finished().await?;

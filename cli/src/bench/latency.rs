@@ -15,7 +15,7 @@ const SLOTS: u32 = 16;
 
 pub(super) async fn run(backend: Backend, rate: u32, seconds: u32, shape: Shape) -> Result<()> {
     let run = Run::new(backend.clone(), shape);
-    let worker = run.work(SLOTS).await?;
+    let worker = run.work(SLOTS, None).await?;
     worker.ready().await;
     let jobs = (rate * seconds) as usize;
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate.max(1));

@@ -1,6 +1,7 @@
 //! The job that all workloads use, and the worker that runs it.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -138,10 +139,13 @@ impl Run {
         Ok(())
     }
 
-    pub(super) async fn work(&self, slots: u32) -> Result<Running> {
+    pub(super) async fn work(&self, slots: u32, listen: Option<SocketAddr>) -> Result<Running> {
         let mut worker = Worker::new(self.producer.backend().clone())?.state(self.clone());
         for n in 0..self.shape.queues {
             worker = worker.queue(queue(n).as_str(), slots);
+        }
+        if let Some(at) = listen {
+            worker = worker.listen(at);
         }
         Ok(worker.handle(handle).start().await?)
     }

@@ -11,13 +11,14 @@ mod span;
 mod submit;
 mod work;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use haul_producer::Backend;
 use serde::Serialize;
 
+use crate::commands::worker::parse_address;
 use load::Shape;
 use span::Span;
 
@@ -38,6 +39,9 @@ enum Workload {
         /// How many at once
         #[arg(long, default_value_t = 256)]
         slots: u32,
+        /// Answer monitors on this address meanwhile
+        #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
+        listen: Option<SocketAddr>,
         #[command(flatten)]
         shape: Shape,
     },
@@ -166,7 +170,12 @@ fn round(number: f64) -> f64 {
 /// Runs one workload.
 pub(crate) async fn run(args: &BenchArgs, backend: Backend) -> Result<()> {
     match args.workload.clone() {
-        Workload::Drain { jobs, slots, shape } => drain::run(backend, jobs, slots, shape).await,
+        Workload::Drain {
+            jobs,
+            slots,
+            listen,
+            shape,
+        } => drain::run(backend, jobs, slots, shape, listen).await,
         Workload::Submit { jobs, shape } => submit::run(backend, jobs, shape).await,
         Workload::Work { slots, shape } => work::run(backend, slots, shape).await,
         Workload::Latency {

@@ -19,7 +19,7 @@ const SAY_EVERY: Duration = Duration::from_millis(10);
 pub(super) async fn run(backend: Backend, slots: u32, shape: Shape) -> Result<()> {
     let run = Run::of_all(backend.clone(), shape);
     let span = Span::start();
-    let worker = run.work(slots).await?;
+    let worker = run.work(slots, None).await?;
     worker.ready().await;
     println!("ready");
     tell(&run).await;

@@ -3,7 +3,7 @@
 use prometheus::IntCounter;
 
 use super::{
-    families,
+    ON, families,
     names::{QUEUES, TASKS},
 };
 use crate::job::{QueueName, Spec, TaskName};
@@ -16,6 +16,9 @@ pub struct Enqueued(Option<(QueueName, TaskName, bool, IntCounter)>);
 impl Enqueued {
     /// One was accepted.
     pub fn count(&mut self, spec: &Spec, scheduled: bool) {
+        if !ON {
+            return;
+        }
         if let Some((queue, task, later, counter)) = &self.0
             && *queue == spec.queue
             && *task == spec.task

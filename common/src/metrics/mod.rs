@@ -32,6 +32,10 @@ pub use words::{FailureReason, Outcome, is_free};
 
 use crate::job::{QueueName, Reason};
 
+/// Whether jobs are counted. They always are, but in the binary that `bench/run-metrics` builds to
+/// measure what that costs.
+pub const ON: bool = option_env!("HAUL_BENCH_UNCOUNTED").is_none();
+
 /// What `/metrics` answers with.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 

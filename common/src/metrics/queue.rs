@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 use prometheus::{Gauge, Histogram, IntCounter};
 
 use super::{
-    FailureReason, Outcome, families,
+    FailureReason, ON, Outcome, families,
     names::{OTHER, QUEUES, TASKS},
 };
 use crate::job::{QueueName, Reason};
@@ -58,7 +58,8 @@ impl QueueMeters {
 
     /// Handles for a task; those of `other` for one that the worker has no handler for.
     pub fn task(&self, task: &str) -> &TaskMeters {
-        match self.tasks.get_key_value(task) {
+        let named = ON.then(|| self.tasks.get_key_value(task)).flatten();
+        match named {
             Some((name, meters)) => {
                 meters.get_or_init(|| TaskMeters::new(&self.queue, TASKS.learn(name)))
             }

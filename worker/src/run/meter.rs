@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use haul_common::{
     life::Ended,
-    metrics::{FailureReason, Outcome, QueueMeters, TaskMeters, is_free},
+    metrics::{self, FailureReason, Outcome, QueueMeters, TaskMeters, is_free},
     protocol::{Assignment, Finished, ProtocolError},
     time::Timestamp,
 };
@@ -13,7 +13,8 @@ use haul_common::{
 pub(super) struct Meter<'m> {
     queue: &'m QueueMeters,
     task: &'m TaskMeters,
-    began: Instant,
+    /// Nothing where nothing is counted.
+    began: Option<Instant>,
     runs: bool,
     free: bool,
 }
@@ -24,26 +25,29 @@ impl<'m> Meter<'m> {
             spec, life, due, ..
         } = assignment;
         let task = queue.task(&spec.task);
-        task.started();
-        queue.running.inc();
-        if let (1, Some(started)) = (life.starts, life.started) {
-            queue.wait.observe(started.since(*due).as_secs_f64());
+        if metrics::ON {
+            task.started();
+            queue.running.inc();
+            if let (1, Some(started)) = (life.starts, life.started) {
+                queue.wait.observe(started.since(*due).as_secs_f64());
+            }
         }
         Self {
             queue,
             task,
-            began: Instant::now(),
-            runs: true,
+            began: metrics::ON.then(Instant::now),
+            runs: metrics::ON,
             free: false,
         }
     }
 
     /// Its handler has ended; nothing when it lost its job.
     pub(super) fn over(&mut self, ended: Option<&Ended>) {
+        let Some(began) = self.began else { return };
         self.stop();
         self.free = ended.is_some_and(is_free);
         let failed = ended.and_then(FailureReason::of);
-        self.task.ran(self.began.elapsed(), failed);
+        self.task.ran(began.elapsed(), failed);
     }
 
     fn stop(&mut self) {
@@ -65,6 +69,9 @@ impl<'m> Meter<'m> {
         finished: &Result<Finished, ProtocolError>,
         now: Timestamp,
     ) {
+        if self.began.is_none() {
+            return;
+        }
         let Ok(Finished::Recorded(life)) = finished else {
             return self.lost();
         };
