@@ -56,8 +56,11 @@ impl Answer {
     }
 }
 
-/// How `/readyz` is answered.
-type Ready = Arc<dyn Fn() -> Answer + Send + Sync>;
+/// How `/livez` and `/readyz` are answered.
+struct Probes<L, R> {
+    lives: L,
+    ready: R,
+}
 
 impl Endpoint {
     /// Listens.
@@ -75,9 +78,13 @@ impl Endpoint {
         self.address
     }
 
-    /// Answers until it is dropped.
-    pub async fn serve(self, ready: impl Fn() -> Answer + Send + Sync + 'static) {
-        let ready: Ready = Arc::new(ready);
+    /// Answers until it is dropped: whether it lives, and whether it is ready.
+    pub async fn serve(
+        self,
+        lives: impl Fn() -> bool + Send + Sync + 'static,
+        ready: impl Fn() -> Answer + Send + Sync + 'static,
+    ) {
+        let probes = Arc::new(Probes { lives, ready });
         let (places, writer) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::default());
         loop {
             let Ok(place) = places.clone().acquire_owned().await else {
@@ -85,7 +92,7 @@ impl Endpoint {
             };
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    tokio::spawn(talk(stream, place, ready.clone(), Arc::clone(&writer)));
+                    tokio::spawn(talk(stream, place, probes.clone(), Arc::clone(&writer)));
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a monitor could not be let in");
@@ -100,12 +107,12 @@ impl Endpoint {
 async fn talk(
     stream: TcpStream,
     _place: OwnedSemaphorePermit,
-    ready: Ready,
+    probes: Arc<Probes<impl Fn() -> bool, impl Fn() -> Answer>>,
     writer: Arc<Mutex<()>>,
 ) {
     let service = service_fn(|request| {
-        let (ready, writer) = (ready.clone(), writer.clone());
-        async move { Ok::<_, Infallible>(answer(&request, &ready, &writer).await) }
+        let (probes, writer) = (probes.clone(), writer.clone());
+        async move { Ok::<_, Infallible>(answer(&request, &probes, &writer).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -119,7 +126,7 @@ async fn talk(
 
 async fn answer(
     request: &Request<Incoming>,
-    ready: &Ready,
+    probes: &Probes<impl Fn() -> bool, impl Fn() -> Answer>,
     writer: &Mutex<()>,
 ) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -130,9 +137,13 @@ async fn answer(
     }
     match request.uri().path() {
         "/metrics" => metrics(writer).await,
-        "/livez" => of(StatusCode::OK, TEXT, "alive\n"),
+        "/livez" if (probes.lives)() => of(StatusCode::OK, TEXT, "alive\n"),
+        "/livez" => {
+            let why = "its loops no longer turn: end it, and start another one\n";
+            of(StatusCode::SERVICE_UNAVAILABLE, TEXT, why)
+        }
         "/readyz" => {
-            let Answer { ready, body } = ready();
+            let Answer { ready, body } = (probes.ready)();
             let status = if ready {
                 StatusCode::OK
             } else {

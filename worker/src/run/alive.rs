@@ -84,6 +84,13 @@ impl Liveness {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+
     use super::*;
 
     fn alive() -> (Arc<Alive>, Liveness) {
@@ -113,5 +120,32 @@ mod tests {
         assert!(!liveness.is_alive());
         liveness.stop.raise(Level::Quiet);
         assert!(liveness.is_alive());
+    }
+
+    async fn livez(at: SocketAddr) -> String {
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        let ask = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+        stream.write_all(ask).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.lines().next().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn monitors_are_told_that_a_loop_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("haul.db").display());
+        let worker = crate::Worker::connect(&*url).await.unwrap();
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let running = worker.listen(anywhere).start().await.unwrap();
+        let at = running.listening().unwrap();
+        assert_eq!(livez(at).await, "HTTP/1.1 200 OK");
+        let task = tokio::spawn(std::future::pending::<()>());
+        running.hub.alive.keep(&task);
+        task.abort();
+        let _ = task.await;
+        assert_eq!(livez(at).await, "HTTP/1.1 503 Service Unavailable");
+        running.drain();
+        running.finished().await.unwrap();
     }
 }

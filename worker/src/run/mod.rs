@@ -154,6 +154,13 @@ impl Hub {
         &self.worker.id
     }
 
+    fn liveness(&self) -> Liveness {
+        Liveness {
+            alive: self.alive.clone(),
+            stop: self.stop.clone(),
+        }
+    }
+
     fn show(&self, id: JobId, life: Life) {
         if let Some(observer) = &self.observer {
             // Nobody looks any more: the work goes on.
@@ -225,9 +232,10 @@ pub(crate) async fn start(parts: Parts) -> Result<Running, RunError> {
     });
     let listening = endpoint.as_ref().map(Endpoint::address);
     if let Some(endpoint) = endpoint {
-        let hub = hub.clone();
+        let (liveness, hub) = (hub.liveness(), hub.clone());
+        let lives = move || liveness.is_alive();
         io.handle()
-            .spawn(endpoint.serve(move || status::of(&hub).answer()));
+            .spawn(endpoint.serve(lives, move || status::of(&hub).answer()));
     }
     let prepared = crate::io::on(&io.handle(), prepare(hub.clone())).await;
     prepared.ok_or(RunError::Stopped)??;

@@ -45,10 +45,7 @@ impl Running {
 
     /// Whether its loops turn, and whether it stops: for a watchdog.
     pub fn liveness(&self) -> Liveness {
-        Liveness {
-            alive: self.hub.alive.clone(),
-            stop: self.hub.stop.clone(),
-        }
+        self.hub.liveness()
     }
 
     /// Its id, as in records of attempts.
