@@ -126,6 +126,7 @@ macro_rules! stores {
             workers::{
                 a_beating_worker_is_listed_and_alive,
                 a_retired_worker_is_not_alive,
+                a_worker_that_fell_silent_is_lost,
                 a_beat_tells_what_was_cancelled_and_what_was_lost,
                 a_beat_tells_what_the_store_forgot,
                 a_workers_own_jobs_are_orphans_unless_it_has_them_in_hand,

@@ -69,6 +69,7 @@ impl Look {
         let since = Instant::now();
         let store = self.backend.store.clone();
         let (counts, workers) = (store.counts().await?, store.workers().await?);
+        let lost = store.lost_workers().await?;
         let pauses = store.pauses().await?;
         let of_workers = workers.iter().flat_map(|worker| worker.queues.keys());
         let met: Vec<QueueName> = counts
@@ -99,6 +100,7 @@ impl Look {
             gauge.set(age.as_secs_f64());
         }
         self.show_workers(&workers);
+        set(&self.families.workers, &["lost"], lost);
         self.show_file();
         self.looked(store.kind(), since.elapsed());
         Ok(())

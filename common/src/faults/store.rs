@@ -119,6 +119,10 @@ impl Store for FaultyStore {
         self.go(Call::Read, self.inner.workers()).await
     }
 
+    async fn lost_workers(&self) -> Result<u64, StoreError> {
+        self.go(Call::Read, self.inner.lost_workers()).await
+    }
+
     async fn find(&self, id: &JobId) -> Result<Option<Record>, StoreError> {
         self.go(Call::Read, self.inner.find(id)).await
     }

@@ -194,7 +194,7 @@ families! {
     Exporter: queue_slots = Gauge "haul_queue_slots" ["queue"]
         "How many jobs of the queue these workers run at once.";
     Exporter: workers = Gauge "haul_workers" ["state"]
-        "Workers that are alive: active, or quiet (they start nothing new).";
+        "Workers by state: active, quiet (they start nothing new), or lost (gone without a goodbye within the last 100 s).";
     Exporter: polled = Gauge "haul_exporter_poll_timestamp_seconds" ["backend"]
         "When the exporter last heard all it asked this backend for, in Unix time.";
     Exporter: poll_took = Gauge "haul_exporter_poll_duration_seconds" ["backend"]

@@ -60,5 +60,8 @@ pub struct Backend {
 
 /// A worker that has not beaten for this long is dead.
 pub const WORKER_TTL: Duration = Duration::from_secs(10);
+
+/// For so long after its last heartbeat a worker that is gone counts as lost: long enough to be seen.
+pub const LOST_FOR: Duration = Duration::from_secs(100);
 /// How often a worker beats.
 pub const HEARTBEAT: Duration = Duration::from_secs(3);

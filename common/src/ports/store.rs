@@ -131,6 +131,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// When the store is away.
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError>;
 
+    /// How many workers fell silent in the last [`crate::ports::LOST_FOR`], without a goodbye.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn lost_workers(&self) -> Result<u64, StoreError>;
+
     /// The whole record.
     ///
     /// # Errors

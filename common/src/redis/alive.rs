@@ -7,7 +7,7 @@ use ::redis::Pipeline;
 use super::{keys::Keys, link::Link, reply, scripts};
 use crate::{
     job::{Fence, JobId, WorkerId},
-    ports::{Beat, Pulse, StoreError, WorkerInfo},
+    ports::{Beat, LOST_FOR, Pulse, StoreError, WorkerInfo},
     time::Timestamp,
 };
 
@@ -64,8 +64,23 @@ pub(super) async fn retire(link: &Link, keys: &Keys, worker: &WorkerId) -> Resul
 }
 
 pub(super) async fn workers(link: &Link, keys: &Keys) -> Result<Vec<WorkerInfo>, StoreError> {
+    let known = lately(link, keys).await?.into_iter().flatten();
+    known
+        .map(|json| serde_json::from_slice(&json).map_err(|error| link.corrupt(error.to_string())))
+        .collect()
+}
+
+pub(super) async fn lost(link: &Link, keys: &Keys) -> Result<u64, StoreError> {
+    let all = lately(link, keys).await?;
+    Ok(all.iter().filter(|worker| worker.is_none()).count() as u64)
+}
+
+/// Workers that have beaten lately: what they said, or nothing of those that fell silent.
+async fn lately(link: &Link, keys: &Keys) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+    let since = link.now().as_millis() - i64::try_from(LOST_FOR.as_millis()).unwrap_or(i64::MAX);
     let mut pipeline = Pipeline::with_capacity(1);
-    pipeline.cmd("ZRANGE").arg(keys.workers()).arg(0).arg(-1);
+    let range = pipeline.cmd("ZRANGEBYSCORE").arg(keys.workers());
+    range.arg(since).arg("+inf");
     let ids = link.query(&pipeline).await?.pop().unwrap_or_default();
     pipeline.clear();
     for id in reply::array(ids).map_err(|why| link.corrupt(why))? {
@@ -74,8 +89,5 @@ pub(super) async fn workers(link: &Link, keys: &Keys) -> Result<Vec<WorkerInfo>,
         pipeline.cmd("GET").arg(keys.worker(&id));
     }
     let replies = link.query(&pipeline).await?;
-    let known = replies.into_iter().filter_map(reply::bytes);
-    known
-        .map(|json| serde_json::from_slice(&json).map_err(|error| link.corrupt(error.to_string())))
-        .collect()
+    Ok(replies.into_iter().map(reply::bytes).collect())
 }

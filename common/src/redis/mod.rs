@@ -241,6 +241,10 @@ impl Store for RedisStore {
         alive::workers(&self.link, &self.keys).await
     }
 
+    async fn lost_workers(&self) -> Result<u64, StoreError> {
+        alive::lost(&self.link, &self.keys).await
+    }
+
     async fn find(&self, id: &JobId) -> Result<Option<Record>, StoreError> {
         let reply = self.flights.send(scripts::hash(&self.keys.job(id))).await?;
         if matches!(&reply, Value::Array(fields) if fields.is_empty()) {

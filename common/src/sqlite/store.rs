@@ -169,6 +169,10 @@ impl Store for Sqlite {
         self.read(|db| workers::living(db, Timestamp::now())).await
     }
 
+    async fn lost_workers(&self) -> Result<u64, StoreError> {
+        self.read(|db| workers::lost(db, Timestamp::now())).await
+    }
+
     async fn find(&self, id: &JobId) -> Result<Option<Record>, StoreError> {
         let id = id.clone();
         self.read(move |db| row::record(db, Key::Id(&id), false))

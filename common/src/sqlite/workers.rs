@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     job::{Fence, JobId},
-    ports::{Beat, Pulse, WORKER_TTL, WorkerInfo},
+    ports::{Beat, LOST_FOR, Pulse, WORKER_TTL, WorkerInfo},
     time::Timestamp,
 };
 
@@ -122,4 +122,18 @@ pub(super) fn living(db: &Connection, now: Timestamp) -> Result<Vec<WorkerInfo>,
         }
     }
     Ok(living)
+}
+
+/// How many fell silent lately.
+pub(super) fn lost(db: &Connection, now: Timestamp) -> Result<u64, Fault> {
+    let since = now.as_millis() - i64::try_from(LOST_FOR.as_millis()).unwrap_or(i64::MAX);
+    let mut look = db.prepare_cached(
+        "SELECT pid, birth, place, seen FROM workers WHERE info <> '' AND seen > ?1",
+    )?;
+    let mut lost = 0;
+    for found in look.query_map([since], session::identity)? {
+        let (who, seen) = found?;
+        lost += u64::from(!who.is_alive(seen, now));
+    }
+    Ok(lost)
 }

@@ -75,6 +75,29 @@ pub async fn a_retired_worker_is_not_alive(store: &dyn Store) {
     assert!(store.is_alive(&two, false).await.unwrap());
 }
 
+/// A worker that falls silent counts as lost, once; one that left, or holds a lease, does not.
+pub async fn a_worker_that_fell_silent_is_lost(store: &dyn Store) {
+    let [silent, left, live, lease] = [(); 4].map(|()| WorkerId::random());
+    for id in [&silent, &left] {
+        beat(store, id, &[]).await;
+    }
+    let short = Duration::from_millis(1);
+    store.lease(&lease, short, false).await.unwrap();
+    store.retire(&left).await.unwrap();
+    assert_eq!(store.lost_workers().await.unwrap(), 0);
+    eventually("the lost one", BEYOND_DOUBT, || async {
+        beat(store, &live, &[]).await;
+        match store.lost_workers().await.unwrap() {
+            1 => Ok(()),
+            count => Err(count),
+        }
+    })
+    .await;
+    assert_eq!(store.workers().await.unwrap(), [info(&live)]);
+    beat(store, &silent, &[]).await;
+    assert_eq!(store.lost_workers().await.unwrap(), 0);
+}
+
 /// A heartbeat brings back wishes to stop, and attempts that are somebody else's by now.
 pub async fn a_beat_tells_what_was_cancelled_and_what_was_lost(store: &dyn Store) {
     let (mine, theirs) = (WorkerId::random(), WorkerId::random());
