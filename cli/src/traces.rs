@@ -1,5 +1,22 @@
 //! Traces, sent by OTLP over HTTP where `OTEL_EXPORTER_OTLP_ENDPOINT` says.
 
+use std::collections::BTreeMap;
+
+use haul_common::{job::HeaderValue, trace};
+
+/// The trace that whoever runs this belongs to, as OpenTelemetry passes it to processes: headers
+/// of the jobs that are submitted here.
+pub(crate) fn given() -> BTreeMap<String, HeaderValue> {
+    let named = [("TRACEPARENT", trace::PARENT), ("TRACESTATE", trace::STATE)];
+    let given = named.into_iter().filter_map(|(variable, header)| {
+        let text = std::env::var(variable)
+            .ok()
+            .filter(|text| !text.is_empty())?;
+        Some((header.to_owned(), HeaderValue::Text(text)))
+    });
+    given.collect()
+}
+
 /// Whether the environment asks for traces.
 fn asked_for() -> bool {
     let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|text| text == value);
@@ -8,6 +25,9 @@ fn asked_for() -> bool {
         && !is("OTEL_TRACES_EXPORTER", "none")
         && (set("OTEL_EXPORTER_OTLP_ENDPOINT") || set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
 }
+
+#[cfg(feature = "otel")]
+mod client;
 
 #[cfg(not(feature = "otel"))]
 pub(crate) use off::Traces;
@@ -48,7 +68,7 @@ mod on {
     use std::{env, time::Duration};
 
     use opentelemetry::{KeyValue, trace::TracerProvider};
-    use opentelemetry_otlp::SpanExporter;
+    use opentelemetry_otlp::{SpanExporter, WithHttpConfig};
     use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
     use tracing_subscriber::{Layer, Registry, filter::filter_fn};
 
@@ -83,13 +103,20 @@ mod on {
             }
             // Taken by the client of the exporter. A second one changes nothing.
             let _ = rustls::crypto::ring::default_provider().install_default();
-            let exporter = SpanExporter::builder().with_http().build();
+            let mut exporter = SpanExporter::builder().with_http();
+            if let Some(client) = super::client::of_environment()? {
+                exporter = exporter.with_http_client(client);
+            }
+            let exporter = exporter.build();
             let exporter =
                 exporter.map_err(|error| Exit::usage(format!("cannot send traces: {error}")))?;
             let provider = SdkTracerProvider::builder()
                 .with_batch_exporter(exporter)
-                .with_resource(resource());
-            Ok(Self(Some(provider.build())))
+                .with_resource(resource())
+                .build();
+            // For spans of what went on elsewhere.
+            opentelemetry::global::set_tracer_provider(provider.clone());
+            Ok(Self(Some(provider)))
         }
 
         /// Haul's own spans, and no events: those are for the log.

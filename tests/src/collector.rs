@@ -1,21 +1,26 @@
 //! What takes traces: OTLP over HTTP, as small as it can be.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest, common::v1::any_value::Value, trace::v1::Span,
 };
 use prost::Message;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
+    net::TcpListener,
 };
+
+use crate::receiver::acceptor;
 
 /// A server that keeps the spans that it gets.
 #[derive(Debug)]
 pub struct Collector {
     spans: Arc<Mutex<Vec<Span>>>,
-    port: u16,
+    address: String,
 }
 
 impl Collector {
@@ -30,12 +35,29 @@ impl Collector {
                 tokio::spawn(serve(stream, kept.clone()));
             }
         });
-        Self { spans, port }
+        let address = format!("http://127.0.0.1:{port}");
+        Self { spans, address }
+    }
+
+    /// The same by TLS, with the files of `folder`, for those who show a certificate.
+    pub async fn start_tls(folder: &Path) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let spans: Arc<Mutex<Vec<Span>>> = Arc::default();
+        let (kept, acceptor) = (spans.clone(), acceptor(folder));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (kept, acceptor) = (kept.clone(), acceptor.clone());
+                tokio::spawn(async move { serve(acceptor.accept(stream).await?, kept).await });
+            }
+        });
+        let address = format!("https://localhost:{port}");
+        Self { spans, address }
     }
 
     /// Its address, for `OTEL_EXPORTER_OTLP_ENDPOINT`.
-    pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+    pub fn url(&self) -> &str {
+        &self.address
     }
 
     /// All spans that came.
@@ -44,7 +66,10 @@ impl Collector {
     }
 }
 
-async fn serve(stream: TcpStream, spans: Arc<Mutex<Vec<Span>>>) -> std::io::Result<()> {
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    spans: Arc<Mutex<Vec<Span>>>,
+) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
         let mut length = 0;

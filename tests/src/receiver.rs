@@ -194,7 +194,8 @@ async fn read<S: Line>(stream: &mut BufReader<S>) -> io::Result<Option<Asked>> {
     Ok(Some(asked))
 }
 
-fn acceptor(folder: &Path) -> TlsAcceptor {
+/// Takes TLS lines with the certificate of `folder`, of those whom its authority vouches for.
+pub(crate) fn acceptor(folder: &Path) -> TlsAcceptor {
     let pem = |name: &str| folder.join(name);
     let mut known = RootCertStore::empty();
     let authority = CertificateDer::from_pem_file(pem("ca.pem")).unwrap();

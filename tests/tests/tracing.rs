@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+use haul_common::job::State;
 use haul_tests::{
+    authority::Authority,
     collector::{Collector, attribute},
     fleet::until,
     haul_worker::{HaulWorker, command},
@@ -75,11 +77,37 @@ async fn family(site: &Site, collector: &Collector) {
         "60s",
     ]);
     push.args(["--batch", "family", "--args", &args]);
-    push.env("TRACEPARENT", format!("00-{TRACE}-00f067aa0ba902b7-01"));
+    push.env("TRACEPARENT", parent());
     let output = push.output().await.unwrap();
     assert!(output.status.success(), "{output:?} {}", worker.log());
     let (status, log) = worker.drained().await;
     assert!(status.success() && log.contains(TRACE), "{log}");
+}
+
+/// Runs it to its end; what it printed.
+async fn said(site: &Site, collector: &Collector, args: &[&str]) -> String {
+    let mut command = haul(site, collector);
+    command.args(args).env("TRACEPARENT", parent());
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{args:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn parent() -> String {
+    format!("00-{TRACE}-00f067aa0ba902b7-01")
+}
+
+fn written(span: &Span) -> String {
+    format!("00-{}-{}-01", hex(&span.trace_id), hex(&span.span_id))
+}
+
+fn of_job<'s>(spans: &'s [Span], name: &str, id: &str) -> &'s Span {
+    let is = |span: &&Span| {
+        span.name == name && attribute(span, "messaging.message.id").is_some_and(|of| of == id)
+    };
+    let found: Vec<&Span> = spans.iter().filter(is).collect();
+    assert_eq!(found.len(), 1, "{name} of {id}: {spans:#?}");
+    found[0]
 }
 
 fn is_one_trace(kind: Kind, spans: &[Span]) {
@@ -186,8 +214,106 @@ async fn a_submit_begins_a_trace_only_when_traces_are_on() {
         .iter()
         .find(|span| span.name == "submit default")
         .unwrap();
-    let parent = format!("00-{}-{}-01", hex(&submit.trace_id), hex(&submit.span_id));
-    assert_eq!(json!(headers), json!({ "traceparent": parent }));
+    assert_eq!(json!(headers), json!({ "traceparent": written(submit) }));
+}
+
+/// Whether a program runs it at once, or keeps it on a lease and comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_pulled_has_its_attempt_in_its_trace() {
+    for kind in BOTH {
+        let (site, collector) = (Site::of(kind).await, Collector::start().await);
+        let push = |id| ["job", "push", "email.send", "--queue", "mail", "--id", id];
+        for id in ["run", "done", "failed"] {
+            said(&site, &collector, &push(id)).await;
+        }
+        let pull = ["job", "pull", "--queue", "mail"];
+        let run = ["--", "sh", "-c", "echo $TRACEPARENT"];
+        said(&site, &collector, &[&pull[..], &run].concat()).await;
+        let mut given = Vec::new();
+        for (id, how) in [("done", "done"), ("failed", "fail")] {
+            let job = said(&site, &collector, &[&pull[..], &["--print"]].concat()).await;
+            let job: serde_json::Value = serde_json::from_str(&job).unwrap();
+            assert_eq!(job["id"], id);
+            let lease = job["lease"].as_str().unwrap();
+            said(&site, &collector, &["job", how, id, "--lease", lease]).await;
+            given.push(job["traceparent"].as_str().unwrap().to_owned());
+        }
+
+        let spans = collector.spans();
+        let [submits, attempts] = ["submit mail", "attempt mail"]
+            .map(|name| ["run", "done", "failed"].map(|id| of_job(&spans, name, id)));
+        for (submit, attempt) in submits.iter().zip(attempts) {
+            assert_eq!(hex(&submit.trace_id), TRACE);
+            assert_eq!(attempt.parent_span_id, submit.span_id, "{spans:#?}");
+            assert_eq!(attempt.kind, CONSUMER);
+            assert_eq!(attribute(attempt, "haul.attempt").unwrap(), "1");
+        }
+        let record = site.producer.find(&"run".parse().unwrap()).await.unwrap();
+        let State::Succeeded { result, .. } = record.unwrap().life.state else {
+            panic!("it did not succeed");
+        };
+        assert_eq!(result.get(), json!(written(attempts[0])).to_string());
+        assert_eq!(given, [submits[1], submits[2]].map(written));
+        let status = |span: &Span| span.status.clone().unwrap_or_default().code;
+        assert_eq!(attempts.map(status), [0, 0, FAILED]);
+        // From when it was taken, by the process that took it, to its end in another one.
+        let took = attempts[1].end_time_unix_nano - attempts[1].start_time_unix_nano;
+        assert!(took > 1_000_000, "{took} ns");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_part_of_the_trace_of_whoever_starts_it() {
+    let (site, collector) = (Site::embedded().await, Collector::start().await);
+    let script = "echo $TRACEPARENT";
+    let printed = said(&site, &collector, &["run", "sh", "-c", script, ":::", "a"]).await;
+    let spans = collector.spans();
+    let attempt = spans.iter().find(|span| span.name.starts_with("attempt "));
+    assert_eq!(printed.trim(), written(attempt.unwrap()));
+    let submit = spans.iter().find(|span| span.name.starts_with("submit "));
+    assert_eq!(hex(&submit.unwrap().parent_span_id), "00f067aa0ba902b7");
+}
+
+/// One of a private authority, that wants to know who sends.
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_go_by_tls_to_whom_the_authority_vouches_for() {
+    let authority = Authority::new("the authority of this test");
+    let collector = Collector::start_tls(&authority.sign("server", &["localhost"])).await;
+    let (site, ours) = (
+        Site::embedded().await,
+        authority.sign("client", &["worker"]),
+    );
+    // Files go with their authority.
+    let stranger = Authority::new("somebody else");
+    let other = stranger.sign("other", &["worker"]);
+    let push = |trusted: &std::path::Path, shown: &std::path::Path| {
+        let mut push = haul(&site, &collector);
+        push.args(["job", "push", "haul.echo"])
+            .env("OTEL_EXPORTER_OTLP_CERTIFICATE", trusted.join("ca.pem"))
+            .env(
+                "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+                shown.join("cert.pem"),
+            )
+            .env("OTEL_EXPORTER_OTLP_CLIENT_KEY", shown.join("key.pem"));
+        push
+    };
+    for (trusted, shown) in [(&other, &ours), (&ours, &other)] {
+        let output = push(trusted, shown).output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(collector.spans().is_empty());
+    }
+    assert!(push(&ours, &ours).status().await.unwrap().success());
+    assert_eq!(collector.spans().len(), 2);
+
+    let mut wrong = push(&ours, &ours);
+    wrong.env("OTEL_EXPORTER_OTLP_CERTIFICATE", "no-such-file.pem");
+    let output = wrong.output().await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("OTEL_EXPORTER_OTLP_CERTIFICATE: no-such-file.pem"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,17 +10,20 @@
 //! Whoever crashes while it takes a job leaves a short lease behind, which runs out soon. A crash
 //! while it settles leaves a record whose message the guard carries, unless the end is told again.
 
-use std::{fmt, str::FromStr, time::Duration};
+mod token;
 
-use sha2::{Digest as _, Sha256};
+use std::time::Duration;
+
+pub use token::{LeaseToken, NoToken};
 
 use super::{Assignment, Finished, Protocol, ProtocolError, Receipt};
 use crate::{
     faults,
-    job::{Attempt, FailureKind, Fence, JobId, Outcome, Record, StateKind, WorkerId},
+    job::{FailureKind, JobId, Outcome, Record, StateKind, WorkerId},
     life::Ended,
     ports::Delivery,
     time::Timestamp,
+    trace,
 };
 
 /// No lease is longer: a job whose program vanished comes back at the end of it only.
@@ -28,77 +31,6 @@ pub const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long the taking of a job may take, unless its lease is shorter. Its guard is to come after the lease's end.
 const TAKING: Duration = Duration::from_secs(15);
 const AFTER: Duration = Duration::from_secs(1);
-
-/// The right to settle one attempt. What records tell of it, a hash, does not give it away.
-#[derive(Clone, PartialEq, Eq)]
-pub struct LeaseToken {
-    secret: String,
-    fence: Fence,
-    /// Which job it is for: a store that has lost the claim could not tell.
-    mark: String,
-}
-
-impl LeaseToken {
-    fn new(secret: String, fence: Fence, id: &JobId) -> Self {
-        let mark = Sha256::digest(format!("{secret}.{} {id}", fence.0));
-        Self {
-            mark: mark[..4].iter().map(|byte| format!("{byte:02x}")).collect(),
-            secret,
-            fence,
-        }
-    }
-
-    fn holder(secret: &str) -> WorkerId {
-        WorkerId::of_lease(&Sha256::digest(secret)[..16])
-    }
-
-    fn is_for(&self, id: &JobId) -> bool {
-        *self == Self::new(self.secret.clone(), self.fence, id)
-    }
-
-    fn is_of(&self, attempt: &Attempt) -> bool {
-        attempt.fence == self.fence && attempt.worker == Self::holder(&self.secret)
-    }
-}
-
-impl fmt::Display for LeaseToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.secret, self.fence.0, self.mark)
-    }
-}
-
-impl fmt::Debug for LeaseToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LeaseToken").finish_non_exhaustive()
-    }
-}
-
-/// Text that is no lease token.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("this is not a lease token; it is what `lease` says in what haul job pull --print printed")]
-pub struct NoToken;
-
-impl FromStr for LeaseToken {
-    type Err = NoToken;
-
-    fn from_str(text: &str) -> Result<Self, NoToken> {
-        let mut parts = text.split('.');
-        let (Some(secret), Some(fence), Some(mark), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(NoToken);
-        };
-        let are_digits = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
-        if secret.len() != 32 || mark.len() != 8 || !are_digits(secret) || !are_digits(mark) {
-            return Err(NoToken);
-        }
-        Ok(Self {
-            secret: secret.to_owned(),
-            fence: Fence(fence.parse().map_err(|_| NoToken)?),
-            mark: mark.to_owned(),
-        })
-    }
-}
 
 /// A job that was taken.
 #[derive(Debug, Clone)]
@@ -269,10 +201,12 @@ impl Protocol {
         }
         let assignment = self.held(&record, token)?;
         let ended = heed(&assignment, ended);
+        let failed = failed(&ended);
         match self.finish(&assignment, ended, record.log, None).await? {
             Finished::Recorded(life) => {
                 let holder = LeaseToken::holder(&token.secret);
                 self.backend.store.retire(&holder).await?;
+                trace::leased(&assignment.spec, &assignment.life, failed, &self.backend);
                 Ok(Settled {
                     state: life.state.kind(),
                     before: false,
@@ -328,6 +262,15 @@ fn heed(assignment: &Assignment, ended: Ended) -> Ended {
     }
 }
 
+/// How an attempt failed, in a word.
+const fn failed(ended: &Ended) -> Option<&'static str> {
+    match ended {
+        Ended::Succeeded(_) => None,
+        Ended::Cancelled { .. } => Some("cancelled"),
+        _ => Some("failed"),
+    }
+}
+
 /// Whether an attempt that ended like this was told so.
 const fn is_of(outcome: Outcome, ended: &Ended) -> bool {
     match ended {
@@ -358,43 +301,5 @@ fn over(record: &Record, token: &LeaseToken) -> LeaseError {
     LeaseError::Over {
         id: spec.id.clone(),
         why,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_read_as_it_was_written_and_nothing_else_is_one() {
-        let secret = uuid::Uuid::new_v4().simple().to_string();
-        let token = LeaseToken::new(secret, Fence(7), &JobId::new());
-        assert_eq!(token.to_string().parse(), Ok(token.clone()));
-        let text = token.to_string();
-        assert!(!format!("{token:?}").contains(&text[..32]));
-        for wrong in [
-            "",
-            "..",
-            "x.7.y",
-            &text[..32],
-            &text[1..],
-            &format!("{text}x"),
-        ] {
-            assert_eq!(wrong.parse::<LeaseToken>(), Err(NoToken), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_token_is_for_one_job() {
-        let (one, other) = (JobId::new(), JobId::new());
-        let token = LeaseToken::new("s".repeat(32), Fence(7), &one);
-        assert!(token.is_for(&one) && !token.is_for(&other));
-    }
-
-    #[test]
-    fn a_record_does_not_give_the_right_away() {
-        let holder = LeaseToken::holder("secret");
-        assert!(holder.is_lease() && holder.parse::<WorkerId>().is_ok());
-        assert!(!holder.contains("secret"));
     }
 }

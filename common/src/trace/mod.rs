@@ -19,7 +19,8 @@ use otel as spans;
 use tracing::Span;
 
 use crate::{
-    job::{HeaderValue, JobId, Spec},
+    job::{HeaderValue, JobId, Spec, State},
+    life::Life,
     ports::{Backend, Route},
 };
 
@@ -42,6 +43,13 @@ pub(crate) fn publish(parent: &Span, id: &JobId, route: &Route, backend: &Backen
 /// The span of an attempt: whatever is logged within it tells whose it is.
 pub fn attempt(spec: &Spec, number: u32, backend: &Backend) -> Span {
     spans::attempt(spec, number, system(backend))
+}
+
+/// The span of an attempt on a lease that is over now: whoever had it was no process of ours.
+pub(crate) fn leased(spec: &Spec, life: &Life, failed: Option<&'static str>, backend: &Backend) {
+    if let State::Running { began, .. } = life.state {
+        spans::leased(spec, life.attempt, began, failed, system(backend));
+    }
 }
 
 /// Says that what `span` stands for did not work, in a word.

@@ -1,11 +1,18 @@
 //! With OpenTelemetry. Names and attributes are those of its conventions for messaging; what is
 //! Haul's own begins with `haul.`. No arguments, no results, no texts of errors.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{
+    collections::BTreeMap,
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 
 use opentelemetry::{
     Context, KeyValue, Value,
-    trace::{SpanContext, SpanId, Status, TraceContextExt, TraceFlags, TraceId, TraceState},
+    trace::{
+        Span as _, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId,
+        TraceState, Tracer,
+    },
 };
 use tracing::{Span, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -14,6 +21,7 @@ use super::{PARENT, STATE, text};
 use crate::{
     job::{HeaderValue, JobId, Spec},
     ports::Route,
+    time::Timestamp,
     wire::topology::lane_key,
 };
 
@@ -22,7 +30,7 @@ type Headers = BTreeMap<String, HeaderValue>;
 pub(super) fn submit(spec: &mut Spec, system: &'static str) -> Span {
     let name = format!("submit {}", spec.queue);
     let span = tracing::info_span!("submit", otel.name = name, otel.kind = "producer");
-    describe(&span, spec, system);
+    describe(&span, attributes(spec, system));
     set(&span, "messaging.operation.type", "create");
     set(&span, "messaging.operation.name", "submit");
     follow(&span, &spec.headers);
@@ -57,16 +65,13 @@ pub(super) fn publish(parent: &Span, id: &JobId, route: &Route, system: &'static
 }
 
 pub(super) fn attempt(spec: &Spec, number: u32, system: &'static str) -> Span {
-    let name = format!("attempt {}", spec.queue);
+    let name = attempt_name(spec);
     // Of the highest level, for whatever is logged within it is to tell the job.
     let span = tracing::error_span!(
         "attempt", otel.name = name, otel.kind = "consumer",
         job = %spec.id, task = %spec.task, attempt = number, trace = field::Empty
     );
-    describe(&span, spec, system);
-    set(&span, "messaging.operation.type", "process");
-    set(&span, "messaging.operation.name", "attempt");
-    set(&span, "haul.attempt", i64::from(number));
+    describe(&span, attributes_of_attempt(spec, number, system));
     follow(&span, &spec.headers);
     let context = context(&span);
     if context.is_valid() {
@@ -75,6 +80,31 @@ pub(super) fn attempt(spec: &Spec, number: u32, system: &'static str) -> Span {
         span.record("trace", super::id(&spec.headers));
     }
     span
+}
+
+/// Not one of `tracing`: those begin now. Its tracer is the process's own.
+pub(super) fn leased(
+    spec: &Spec,
+    number: u32,
+    began: Timestamp,
+    failed: Option<&'static str>,
+    system: &'static str,
+) {
+    let parent = given(&spec.headers).unwrap_or_default();
+    let mut attributes = attributes_of_attempt(spec, number, system);
+    attributes.extend(failed.map(|how| KeyValue::new("error.type", how)));
+    let since_1970 = Duration::from_millis(began.as_millis().unsigned_abs());
+    let tracer = opentelemetry::global::tracer("haul");
+    let mut span = tracer
+        .span_builder(attempt_name(spec))
+        .with_kind(SpanKind::Consumer)
+        .with_start_time(SystemTime::UNIX_EPOCH + since_1970)
+        .with_attributes(attributes)
+        .start_with_context(&tracer, &parent);
+    if let Some(how) = failed {
+        span.set_status(Status::error(how));
+    }
+    span.end();
 }
 
 pub(super) fn failed(span: &Span, how: &str) {
@@ -87,21 +117,44 @@ pub(super) fn current() -> Option<String> {
     context.is_valid().then(|| written(&context))
 }
 
-fn describe(span: &Span, spec: &Spec, system: &'static str) {
-    set(span, "messaging.system", system);
-    set(span, "messaging.destination.name", spec.queue.to_string());
-    set(span, "messaging.message.id", spec.id.to_string());
+fn attempt_name(spec: &Spec) -> String {
+    format!("attempt {}", spec.queue)
+}
+
+fn attributes(spec: &Spec, system: &'static str) -> Vec<KeyValue> {
     let size = i64::try_from(spec.args.get().len()).unwrap_or(i64::MAX);
-    set(span, "messaging.message.body.size", size);
-    if let Some(batch) = &spec.batch {
-        set(span, "messaging.message.conversation_id", batch.to_string());
-    }
+    let mut all = vec![
+        KeyValue::new("messaging.system", system),
+        KeyValue::new("messaging.destination.name", spec.queue.to_string()),
+        KeyValue::new("messaging.message.id", spec.id.to_string()),
+        KeyValue::new("messaging.message.body.size", size),
+        KeyValue::new("haul.task", spec.task.to_string()),
+        KeyValue::new("haul.lane", spec.lane.as_str()),
+    ];
+    let batch = spec.batch.as_ref();
+    all.extend(batch.map(|id| KeyValue::new("messaging.message.conversation_id", id.to_string())));
     if system == "rabbitmq" {
         let key = lane_key(&spec.queue, spec.lane);
-        set(span, "messaging.rabbitmq.destination.routing_key", key);
+        let name = "messaging.rabbitmq.destination.routing_key";
+        all.push(KeyValue::new(name, key));
     }
-    set(span, "haul.task", spec.task.to_string());
-    set(span, "haul.lane", spec.lane.as_str());
+    all
+}
+
+fn attributes_of_attempt(spec: &Spec, number: u32, system: &'static str) -> Vec<KeyValue> {
+    let mut all = attributes(spec, system);
+    all.extend([
+        KeyValue::new("messaging.operation.type", "process"),
+        KeyValue::new("messaging.operation.name", "attempt"),
+        KeyValue::new("haul.attempt", i64::from(number)),
+    ]);
+    all
+}
+
+fn describe(span: &Span, attributes: Vec<KeyValue>) {
+    for KeyValue { key, value, .. } in attributes {
+        span.set_attribute(key, value);
+    }
 }
 
 fn set(span: &Span, key: &'static str, value: impl Into<Value>) {
@@ -115,10 +168,16 @@ fn context(span: &Span) -> SpanContext {
 
 /// Makes `span` a part of the trace that the headers name, if they do.
 fn follow(span: &Span, headers: &Headers) {
-    if let Some(remote) = text(headers, PARENT).and_then(|parent| read(parent, headers)) {
+    if let Some(context) = given(headers) {
         // Only a span that has begun already refuses.
-        let _ = span.set_parent(Context::new().with_remote_span_context(remote));
+        let _ = span.set_parent(context);
     }
+}
+
+/// What the headers name, as somebody else's.
+fn given(headers: &Headers) -> Option<Context> {
+    let remote = text(headers, PARENT).and_then(|parent| read(parent, headers))?;
+    Some(Context::new().with_remote_span_context(remote))
 }
 
 /// W3C trace context, version 00, or what a later one has in common with it.

@@ -15,6 +15,7 @@ use super::{
     source::Item,
     work::{Deed, Work},
 };
+use crate::traces;
 
 /// Long enough that a run can be resumed after a week-end.
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -120,6 +121,7 @@ impl Intake {
         spec.backoff = Backoff::exponential(SECOND, 2.0, SECOND * 60)?;
         spec.timeout = self.timeout;
         spec.retention = Some(RETENTION);
+        spec.headers = traces::given();
         Ok(Submission {
             spec,
             due: None,

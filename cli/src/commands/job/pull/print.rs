@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use haul_common::{
     job::{Json, Lane, TaskName},
     protocol::{Leased, Protocol},
+    trace,
 };
 use haul_producer::{JobId, QueueName, Tag};
 use haul_worker::lease;
@@ -27,6 +28,8 @@ struct LeasedView<'a> {
     tags: &'a [Tag],
     deadline: Option<String>,
     fence: u64,
+    /// The trace that it belongs to, for what the program does.
+    traceparent: Option<String>,
     lease: String,
     lease_until: String,
 }
@@ -59,6 +62,7 @@ fn view(leased: &Leased) -> LeasedView<'_> {
         tags: &spec.tags,
         deadline: spec.deadline.map(|time| time.to_string()),
         fence: life.fence.0,
+        traceparent: trace::parent(spec),
         lease: leased.token.to_string(),
         lease_until: leased.until.to_string(),
     }

@@ -1,11 +1,10 @@
 //! From a row to a job.
 
-use std::{collections::BTreeMap, fmt::Display, str::FromStr, time::Duration};
+use std::{fmt::Display, str::FromStr, time::Duration};
 
 use haul_common::{
-    job::{HeaderValue, Json, NameError, Spec},
+    job::{Json, NameError, Spec},
     time::parse_duration,
-    trace,
 };
 use haul_producer::{JobId, Submission, Tag, TaskName, Timestamp};
 use serde::de::DeserializeOwned;
@@ -16,7 +15,7 @@ use super::{
     rows::{Problem, Row},
     template::{Template, Text, Unfit},
 };
-use crate::exit::Exit;
+use crate::{exit::Exit, traces};
 
 /// What the rows are to become.
 #[derive(Debug)]
@@ -240,23 +239,11 @@ impl Common {
         spec.retention = self.retention;
         spec.tags.clone_from(&self.tags);
         spec.batch.clone_from(&self.batch);
-        spec.headers = trace_context();
+        spec.headers = traces::given();
         Submission {
             spec,
             due: self.at.or_else(|| self.delay.map(|wait| now + wait)),
             chosen_id,
         }
     }
-}
-
-/// The trace that whoever runs this belongs to, as OpenTelemetry passes it to processes.
-fn trace_context() -> BTreeMap<String, HeaderValue> {
-    let named = [("TRACEPARENT", trace::PARENT), ("TRACESTATE", trace::STATE)];
-    let given = named.into_iter().filter_map(|(variable, header)| {
-        let text = std::env::var(variable)
-            .ok()
-            .filter(|text| !text.is_empty())?;
-        Some((header.to_owned(), HeaderValue::Text(text)))
-    });
-    given.collect()
 }
