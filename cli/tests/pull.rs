@@ -4,6 +4,12 @@
 
 mod common;
 
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::Stdio,
+};
+
 use common::{Place, Ran, eventually};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -122,15 +128,30 @@ fn a_cancel_stops_the_program() {
     assert_eq!(place.show(&id)["state"], "cancelled");
 }
 
+fn metrics(at: &str) -> String {
+    let mut stream = TcpStream::connect(at).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 #[test]
 fn follow_takes_what_comes_until_it_is_told_to_stop() {
     let place = Place::new();
-    let args = ["job", "pull", "--follow", "-j2", "--", "cat"];
-    let mut child = place.command(&args).spawn().unwrap();
+    let args = ["job", "pull", "--follow", "-j2", "--listen", "127.0.0.1:0"];
+    let mut command = place.command(&[&args[..], &["--", "cat"]].concat());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    lines.read_line(&mut said).unwrap();
     for n in 0..3 {
         let id = push(&place, &n.to_string());
         eventually("it is done", || place.show(&id)["state"] == "succeeded");
     }
+    let at = said.split("//").nth(1).unwrap().split('/').next().unwrap();
+    let count = r#"haul_jobs_finished_total{outcome="succeeded",queue="default",task="other"} 3"#;
+    eventually("they are counted", || metrics(at).contains(count));
     common::send(&child, Signal::SIGTERM);
     assert_eq!(common::wait(&mut child), Some(0));
 }

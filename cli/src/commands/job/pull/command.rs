@@ -53,7 +53,13 @@ pub(super) async fn run(session: &Session, args: PullArgs) -> anyhow::Result<()>
             .at_most(at_most)
             .until_idle(args.wait.unwrap_or(Duration::ZERO));
     }
+    if let Some(at) = args.listen {
+        worker = worker.listen(at);
+    }
     let running = worker.start().await?;
+    if let Some(at) = running.listening() {
+        session.say(format!("haul: metrics on http://{at}/metrics"));
+    }
     if args.follow
         && let Some(words) = paused(session, &args.queue).await?
     {

@@ -3,14 +3,14 @@
 mod command;
 mod print;
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use clap::{ArgGroup, Args};
 use haul_common::{protocol::LEASE_MAX, time::parse_duration};
 use haul_producer::QueueName;
 
 use crate::{
-    commands::queue::pause_words,
+    commands::{queue::pause_words, worker::parse_address},
     exit::{Code, Exit},
     session::Session,
 };
@@ -59,6 +59,10 @@ pub(crate) struct PullArgs {
         conflicts_with = "print"
     )]
     jobs: NonZeroU32,
+    /// Answer /metrics (for Prometheus), /livez and /readyz on this address; whoever reaches it may
+    /// ask [default: nowhere]
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_address, requires = "follow")]
+    listen: Option<SocketAddr>,
     /// Print jobs with a lease each, instead of running a command
     #[arg(long)]
     print: bool,
