@@ -11,7 +11,7 @@ haul_tests::on_fleet! {
     a_spoilt_record_is_in_nobodys_way,
 }
 
-const JOBS: usize = 20;
+const JOBS: u32 = 20;
 
 /// Calls of many jobs share a script: what is wrong with one of them must not reach the others.
 async fn a_spoilt_record_is_in_nobodys_way(fleet: Fleet) {
@@ -30,14 +30,14 @@ async fn a_spoilt_record_is_in_nobodys_way(fleet: Fleet) {
     spoil.exec_async(&mut redis).await.unwrap();
 
     let _worker = fleet
-        .worker(|w| w.queue("default", 2 * JOBS as u32).handle(run))
+        .worker(|w| w.queue("default", 2 * JOBS).handle(run))
         .await;
     let spoilt = 3;
     until("all others to be done", || async {
         let counts = fleet.producer.counts().await.unwrap();
         let states = counts.into_iter().next().unwrap().states;
         let count = |state| states.get(&state).copied().unwrap_or(0);
-        count(StateKind::Succeeded) == (JOBS - spoilt) as u64 && count(StateKind::Running) == 0
+        count(StateKind::Succeeded) == u64::from(JOBS - spoilt) && count(StateKind::Running) == 0
     })
     .await;
     for (n, id) in ids.iter().enumerate() {
