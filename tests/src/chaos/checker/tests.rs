@@ -5,7 +5,7 @@ use super::{
         evidence::{Event, Evidence, Final, Hit},
         ledger::{Entry, What},
     },
-    SAFETY, Verdict, check,
+    SAFETY, Verdict, Waits, check,
 };
 
 const SECOND: u64 = 1_000_000;
@@ -227,11 +227,18 @@ fn recovery_is_from_the_kill_to_the_next_start() {
     let cut = with(whole(cut, "b", 9, 11), ended("succeeded", &[9]));
     let killed = hit(cut, Hit::Killed("a".to_owned()), 3, 3);
     let verdict = check(&killed);
-    assert_eq!(verdict.restart_ms, Some([8000; 3]));
+    let waits = Waits {
+        jobs: 1,
+        median_ms: 8000,
+        most_ms: 8000,
+        longest_ms: 8000,
+    };
+    assert_eq!(verdict.restart, Some(waits));
+    assert_eq!(verdict.restart_held, Some(waits));
     assert_eq!(verdict.kills, (1, 1));
     let away = check(&hit(killed, Hit::Store, 4, 5));
     assert_eq!(
-        (away.restart_ms, away.restart_all_ms),
-        (None, Some([8000; 3]))
+        (away.restart, away.restart_held, away.restart_all),
+        (None, None, Some(waits))
     );
 }
