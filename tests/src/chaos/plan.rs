@@ -115,6 +115,8 @@ const POINTS: [&str; 6] = [
 ];
 /// Quorum queues that are younger than this do not survive the death of their node.
 const QUEUES_SETTLE: Duration = Duration::from_secs(5);
+/// When the first kills begin: nobody is called dead before the store is older than a lease.
+const FIRST_AT: Duration = Duration::from_secs(15);
 /// Between the first kills.
 const FIRST_EVERY: Duration = Duration::from_secs(2);
 /// By then all jobs of the workers that were killed first run again, those too for which a lease
@@ -200,17 +202,14 @@ pub fn tracks(seed: u64, shape: &Shape) -> Tracks {
 fn opening(shape: &Shape) -> Duration {
     match shape.counts.first_kills {
         0 => QUEUES_SETTLE,
-        count => QUEUES_SETTLE + FIRST_EVERY * count + FIRST_OVER,
+        count => FIRST_AT + FIRST_EVERY * count + FIRST_OVER,
     }
 }
 
 fn first_kills(shape: &Shape) -> Vec<Step> {
     let kill = |n: u32| {
         let (worker, back_ms) = (n as usize % shape.workers, 500);
-        (
-            QUEUES_SETTLE + FIRST_EVERY * n,
-            Act::Kill { worker, back_ms },
-        )
+        (FIRST_AT + FIRST_EVERY * n, Act::Kill { worker, back_ms })
     };
     (0..shape.counts.first_kills).map(kill).collect()
 }
