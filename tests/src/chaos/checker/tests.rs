@@ -143,6 +143,15 @@ fn a_second_run_needs_a_cause() {
 }
 
 #[test]
+fn a_process_that_froze_between_claim_and_start_overlaps() {
+    let both = whole(whole(accepted(), "b", 9, 12), "a", 7, 20);
+    let both = with(both, ended("succeeded", &[9]));
+    assert_eq!(found(&both), ["unexplained"]);
+    let pause = hit(both, Hit::Paused("a".to_owned()), 3, 19);
+    assert_eq!(duplicates(&pause).duplicates["overlap"], 1);
+}
+
+#[test]
 fn what_is_no_cause_explains_nothing() {
     let other = hit(twice(), Hit::Killed("b".to_owned()), 30, 30);
     assert_eq!(found(&other), ["unexplained"]);
