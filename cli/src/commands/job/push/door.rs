@@ -7,17 +7,16 @@ use super::{
     plan::Plan,
     rows::{Format, Problem, read},
 };
-use haul_producer::{Backoff, Lane, QueueName, Timestamp};
+use haul_producer::{Backoff, Lane, QueueName, Submission, Timestamp};
+
+/// A line, and its job or what is wrong.
+pub type Row = (u64, Result<Submission, String>);
 
 /// Reads rows, of CSV where `args` fill the places in a template, else whole jobs as lines of JSON.
-/// For each row the line, and its job or what is wrong.
 ///
 /// # Errors
 /// When the columns are none, or the template is.
-pub fn rows(
-    args: Option<&str>,
-    text: Vec<u8>,
-) -> Result<Vec<(u64, Result<haul_producer::Submission, String>)>, String> {
+pub fn rows(args: Option<&str>, text: Vec<u8>) -> Result<Vec<Row>, String> {
     let (common, text) = (common(), Cursor::new(text));
     let said = |error: anyhow::Error| error.to_string();
     let task = || "t".parse().map_err(|error| format!("{error}"));
