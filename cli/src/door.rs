@@ -3,7 +3,10 @@
 use clap::Parser;
 
 use crate::{args, commands, settings};
-pub use commands::{job::rows, run::items};
+pub use commands::{
+    job::{Row, rows},
+    run::items,
+};
 
 /// Reads the text of a settings file as the binary does, and tells what it says.
 ///

@@ -24,7 +24,7 @@ use haul_producer::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-pub use self::door::rows;
+pub use self::door::{Row, rows};
 use self::{many::Input, plan::Plan, rows::Format};
 use super::wait;
 use crate::{exit::Exit, output, session::Session};
