@@ -8,6 +8,7 @@ mod args;
 mod bench;
 mod callbacks;
 mod commands;
+pub mod door;
 mod exit;
 mod exporter;
 mod log;
@@ -32,12 +33,4 @@ pub fn main() -> ExitCode {
         Ok(cli) => exit::report(commands::run(cli)),
         Err(error) => exit::usage(&error),
     }
-}
-
-/// Reads the text of a settings file as the binary does, and tells what it says. For tests.
-///
-/// # Errors
-/// When it is none: what is wrong, without passwords.
-pub fn settings_in(text: &str) -> Result<String, String> {
-    settings::parse(text).map(|file| format!("{file:?}"))
 }

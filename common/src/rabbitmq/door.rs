@@ -2,8 +2,8 @@
 
 use lapin::BasicProperties;
 
-use super::convert;
-use crate::wire::Head;
+use super::{convert, management};
+use crate::{ports::Finding, wire::Head};
 
 /// What is read of the properties of a message that came.
 pub fn head(properties: &BasicProperties) -> Head {
@@ -31,4 +31,12 @@ pub fn address(url: &str) -> Result<String, String> {
 /// Washes the payload of a header's frame, as what comes from the broker is.
 pub fn wash(payload: &mut [u8]) {
     super::wash::wash(super::wash::HEADER, payload);
+}
+
+/// What is told of a cluster whose management API answers this, to any question.
+///
+/// # Errors
+/// When it is no such answer.
+pub fn management(answer: &str) -> Result<Vec<Finding>, String> {
+    management::read(answer)
 }

@@ -148,6 +148,18 @@ impl Facts {
     }
 }
 
+/// What is told of a server that says this of itself. For tests.
+#[cfg(feature = "faults")]
+pub(super) fn judge(info: &str) -> Vec<Finding> {
+    let facts = Facts {
+        info: parse(info),
+        snapshots: None,
+        took: Duration::ZERO,
+    };
+    let judges = [version, eviction, persistence, memory];
+    judges.iter().map(|judge| judge(&facts)).collect()
+}
+
 fn parse(info: &str) -> HashMap<String, String> {
     let pairs = info
         .lines()

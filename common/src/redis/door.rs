@@ -2,8 +2,8 @@
 
 use ::redis::Value;
 
-use super::{list, record, reply, scripts};
-use crate::job::Record;
+use super::{check, list, record, reply, scripts};
+use crate::{job::Record, ports::Finding};
 
 /// What a reply can be read as.
 #[derive(Debug, Clone, Copy)]
@@ -26,13 +26,15 @@ pub enum Shape {
     Listed,
     /// Versions of a script.
     Scripts,
+    /// How far a batch is.
+    Tallied,
     /// A number.
     Number,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Claimed,
         Self::Applied,
         Self::Pulse,
@@ -42,6 +44,7 @@ impl Shape {
         Self::Record,
         Self::Listed,
         Self::Scripts,
+        Self::Tallied,
         Self::Number,
     ];
 }
@@ -65,6 +68,10 @@ pub fn read(shape: Shape, reply: Value) -> Result<String, String> {
         Shape::Scripts => {
             let name = "x".parse().map_err(|error| format!("{error}"))?;
             scripts::versions(&name, reply).map(|it| format!("{it:?}"))
+        }
+        Shape::Tallied => {
+            let batch = "x".parse().map_err(|error| format!("{error}"))?;
+            scripts::tallied(reply, &batch).map(|it| format!("{it:?}"))
         }
         Shape::Number => reply::number::<i64>(reply).map(|it| it.to_string()),
     }
@@ -93,4 +100,9 @@ pub fn written(record: &Record) -> Value {
 pub fn cursor(text: &str) -> Result<String, String> {
     text.parse()
         .map(|place: list::cursor::Cursor| place.to_string())
+}
+
+/// What is told of a server that says this of itself.
+pub fn findings(info: &str) -> Vec<Finding> {
+    check::judge(info)
 }

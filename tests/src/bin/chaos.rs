@@ -31,8 +31,8 @@ struct Args {
     /// Submit, and do harm, for so long; as much harm as that is of the usual time.
     #[arg(long)]
     seconds: Option<u64>,
-    /// Only these kinds of faults: kills, points, pauses, clocks, cuts, rabbits, redises,
-    /// truncations, flushes, slows, alarms, full-disks, torn, leaders, primaries, upgrades.
+    /// Only these kinds of faults: first-kills, kills, points, pauses, clocks, cuts, rabbits,
+    /// redises, truncations, flushes, slows, alarms, full-disks, torn, leaders, primaries, upgrades.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Not these kinds of faults.

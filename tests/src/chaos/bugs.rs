@@ -32,23 +32,33 @@ pub enum Scenario {
     /// Acknowledgements get lost with their connections: messages of running and of ended jobs
     /// come again.
     Cuts,
+    /// Two processes on one file, one of which dies between two steps: what a test has time for.
+    Brief,
 }
 
+/// Together they bring out every bug.
 const ALL: [Scenario; 3] = [Scenario::Outage, Scenario::Zombie, Scenario::Cuts];
 const WORKERS: usize = 3;
 /// Each has servers of its own, which mostly wait.
 const AT_ONCE: usize = 3;
 
 impl Scenario {
-    const fn of(bug: Bug) -> Self {
-        match bug {
-            Bug::AckBeforeConfirm
-            | Bug::ConfirmIgnored
-            | Bug::PublishAfterAck
-            | Bug::GuardAfterAck
-            | Bug::CopyDropped => Self::Outage,
-            Bug::NoFenceOnFinish | Bug::SweepByIdOnly => Self::Zombie,
-            Bug::WorkerIdReused | Bug::CancelForgotten | Bug::EndedRunsAgain => Self::Cuts,
+    const fn bugs(self) -> &'static [Bug] {
+        match self {
+            Self::Outage => &[
+                Bug::AckBeforeConfirm,
+                Bug::ConfirmIgnored,
+                Bug::PublishAfterAck,
+                Bug::GuardAfterAck,
+                Bug::CopyDropped,
+            ],
+            Self::Zombie => &[Bug::NoFenceOnFinish, Bug::SweepByIdOnly],
+            Self::Cuts => &[
+                Bug::WorkerIdReused,
+                Bug::CancelForgotten,
+                Bug::EndedRunsAgain,
+            ],
+            Self::Brief => &[Bug::CancelForgotten, Bug::EndedRunsAgain],
         }
     }
 
@@ -57,12 +67,14 @@ impl Scenario {
             Self::Outage => "outage",
             Self::Zombie => "zombie",
             Self::Cuts => "cuts",
+            Self::Brief => "brief",
         }
     }
 
     /// How the fleet is.
-    pub const fn shape(self) -> Shape {
-        Shape {
+    pub fn shape(self) -> Shape {
+        let time = Duration::from_secs(15);
+        let usual = Shape {
             form: self.name(),
             embedded: false,
             cluster: false,
@@ -70,31 +82,32 @@ impl Scenario {
             slots: 32,
             pace: Pace {
                 jobs: 300,
-                time: Duration::from_secs(15),
+                time,
                 rate: Some(20),
                 open: 1000,
             },
             mix: Mix::Slow,
             drain: Duration::from_secs(40),
-            faults_for: Duration::from_secs(15),
-            counts: Counts {
-                kills: 0,
-                points: 0,
-                pauses: 0,
-                cuts: 0,
-                clocks: 0,
-                rabbits: 0,
-                redises: 0,
-                truncations: 0,
-                flushes: 0,
-                slows: 0,
-                alarms: 0,
-                full_disks: 0,
-                torn: 0,
-                leaders: 0,
-                primaries: 0,
-                upgrades: 0,
+            faults_for: time,
+            counts: Counts::default(),
+        };
+        if self != Self::Brief {
+            return usual;
+        }
+        let time = Duration::from_secs(3);
+        Shape {
+            embedded: true,
+            workers: 2,
+            slots: 8,
+            pace: Pace {
+                jobs: 600,
+                time,
+                rate: Some(200),
+                open: 1000,
             },
+            mix: Mix::Quick { slow: 0 },
+            faults_for: time,
+            ..usual
         }
     }
 
@@ -133,6 +146,11 @@ impl Scenario {
                 };
                 tracks.cuts = vec![cut(6000, 0), cut(9000, 1), cut(12_000, 2)];
             }
+            Self::Brief => {
+                let point = "finish.recorded";
+                let crash = |ms, worker| at(ms, Act::Point { worker, point });
+                tracks.kills = vec![crash(1000, 0), crash(2000, 1)];
+            }
         }
         tracks
     }
@@ -168,17 +186,18 @@ impl Trial {
     }
 }
 
-/// Runs each scenario without a bug, and each bug in its scenario; says whether all is right.
+/// Runs each scenario, or only that one, without a bug and with each of its bugs; says whether all
+/// is right.
 ///
 /// # Errors
 /// When a trial could not be carried out.
 pub async fn run(dir: &Path, seed: u64, only: Option<Scenario>) -> Result<bool> {
-    let plain = ALL.into_iter().map(|scenario| (scenario, None));
-    let planted = Bug::ALL
-        .into_iter()
-        .map(|bug| (Scenario::of(bug), Some(bug)));
-    let wanted = plain.chain(planted);
-    let wanted = wanted.filter(|(scenario, _)| only.is_none_or(|only| only == *scenario));
+    let scenarios = only.map_or(ALL.to_vec(), |only| vec![only]);
+    let wanted = scenarios.into_iter().flat_map(|scenario| {
+        let bugs = scenario.bugs().iter().copied().map(Some);
+        let all = [None].into_iter().chain(bugs);
+        all.map(move |bug| (scenario, bug))
+    });
     let (turns, mut trials) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
     for (scenario, bug) in wanted {
         let (turns, dir) = (turns.clone(), dir.to_owned());
@@ -236,4 +255,18 @@ async fn try_one(scenario: Scenario, bug: Option<Bug>, dir: &Path, seed: u64) ->
         bug,
         found,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bug_has_a_scenario_that_brings_it_out() {
+        let mut bugs: Vec<Bug> = ALL.iter().flat_map(|it| it.bugs()).copied().collect();
+        bugs.sort();
+        let mut all = Bug::ALL;
+        all.sort();
+        assert_eq!(bugs, all);
+    }
 }

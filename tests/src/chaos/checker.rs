@@ -17,6 +17,7 @@ use serde::Serialize;
 use super::{evidence::Evidence, ledger::What};
 use causes::Faults;
 use jobs::{Job, Run, gather};
+pub use recovery::Waits;
 use recovery::recovery;
 
 /// Counts that must be zero, and figures.
@@ -50,11 +51,12 @@ pub struct Verdict {
     pub steps_repeated: u64,
     /// Kills of processes, and how many of them had work in hand.
     pub kills: (u64, u64),
-    /// From a kill to the next run of its jobs, in ms: median, 99 %, longest; of jobs whose
-    /// servers answered meanwhile.
-    pub restart_ms: Option<[u64; 3]>,
-    /// The same, of all jobs.
-    pub restart_all_ms: Option<[u64; 3]>,
+    /// From a kill to the next run of its jobs, where the servers answered meanwhile.
+    pub restart: Option<Waits>,
+    /// Of these, jobs whose delivery the killed one still held: it came back with the connection.
+    pub restart_held: Option<Waits>,
+    /// From a kill to the next run of its jobs, of all.
+    pub restart_all: Option<Waits>,
     /// From the last fault until no job was open, in ms.
     pub drain_ms: Option<u64>,
     /// Completed jobs a second while jobs were submitted.

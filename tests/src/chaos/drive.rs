@@ -45,6 +45,7 @@ pub async fn run(dir: &Path, seed: u64, shape: &Shape, tracks: Tracks) -> Result
         form: shape.form.to_owned(),
         seed,
         planted: std::env::var(PLANT).ok(),
+        first_kills: shape.counts.first_kills,
         began_us: now_us(),
         ..Run::default()
     };

@@ -86,6 +86,9 @@ pub struct Run {
     pub seed: u64,
     /// The bug that was planted.
     pub planted: Option<String>,
+    /// Workers that were killed before anything else happened.
+    #[serde(default)]
+    pub first_kills: u32,
     /// When the first job was submitted.
     pub began_us: u64,
     /// When the last submit was answered.

@@ -14,7 +14,7 @@ const DRAIN: Duration = Duration::from_secs(60);
 
 /// All in three minutes: what every change has to pass.
 pub fn ci() -> Shape {
-    let time = Duration::from_secs(75);
+    let time = Duration::from_secs(105);
     Shape {
         form: "ci",
         embedded: false,
@@ -22,7 +22,7 @@ pub fn ci() -> Shape {
         workers: 4,
         slots: 8,
         pace: Pace {
-            jobs: 15_000,
+            jobs: 21_000,
             time,
             rate: Some(200),
             open: 2000,
@@ -31,7 +31,8 @@ pub fn ci() -> Shape {
         drain: DRAIN,
         faults_for: time,
         counts: Counts {
-            kills: 8,
+            first_kills: 5,
+            kills: 6,
             points: 2,
             pauses: 3,
             cuts: 6,
@@ -67,7 +68,8 @@ pub fn soak() -> Shape {
         drain: DRAIN,
         faults_for: time,
         counts: Counts {
-            kills: 176,
+            first_kills: 5,
+            kills: 171,
             points: 24,
             pauses: 20,
             cuts: 60,
@@ -132,6 +134,7 @@ pub fn nightly() -> Shape {
         drain: DRAIN,
         faults_for: time,
         counts: Counts {
+            first_kills: 5,
             kills: 6,
             leaders: 6,
             primaries: 4,
@@ -142,8 +145,9 @@ pub fn nightly() -> Shape {
 }
 
 impl Counts {
-    fn kinds(&mut self) -> [(&'static str, &mut u32); 16] {
+    fn kinds(&mut self) -> [(&'static str, &mut u32); 17] {
         [
+            ("first-kills", &mut self.first_kills),
             ("kills", &mut self.kills),
             ("points", &mut self.points),
             ("pauses", &mut self.pauses),

@@ -52,6 +52,8 @@ pub enum Mix {
 /// How often each kind of fault.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
+    /// Workers killed before anything else happens: how soon their jobs start again.
+    pub first_kills: u32,
     /// Workers killed at random.
     pub kills: u32,
     /// Workers that crash at a named point.
@@ -113,6 +115,13 @@ const POINTS: [&str; 6] = [
 ];
 /// Quorum queues that are younger than this do not survive the death of their node.
 const QUEUES_SETTLE: Duration = Duration::from_secs(5);
+/// When the first kills begin: nobody is called dead before the store is older than a lease.
+const FIRST_AT: Duration = Duration::from_secs(15);
+/// Between the first kills.
+const FIRST_EVERY: Duration = Duration::from_secs(2);
+/// By then all jobs of the workers that were killed first run again, those too for which a lease
+/// had to end.
+const FIRST_OVER: Duration = Duration::from_secs(14);
 
 /// What job number `n` does, and in which lane.
 pub fn chore(seed: u64, mix: Mix, n: u64) -> (Chore, Lane) {
@@ -182,21 +191,38 @@ fn slow(rng: &mut Rng, n: u64) -> Chore {
 pub fn tracks(seed: u64, shape: &Shape) -> Tracks {
     let rng = |track: u64| Rng::with_seed(seed ^ (track << 32));
     Tracks {
-        kills: kills(rng(1), shape),
+        kills: [first_kills(shape), kills(rng(1), shape)].concat(),
         pauses: pauses(rng(2), shape),
         cuts: cuts(rng(3), shape),
         servers: servers(rng(4), shape),
     }
 }
 
+/// When the faults begin that follow each other at random.
+fn opening(shape: &Shape) -> Duration {
+    match shape.counts.first_kills {
+        0 => QUEUES_SETTLE,
+        count => FIRST_AT + FIRST_EVERY * count + FIRST_OVER,
+    }
+}
+
+fn first_kills(shape: &Shape) -> Vec<Step> {
+    let kill = |n: u32| {
+        let (worker, back_ms) = (n as usize % shape.workers, 500);
+        (FIRST_AT + FIRST_EVERY * n, Act::Kill { worker, back_ms })
+    };
+    (0..shape.counts.first_kills).map(kill).collect()
+}
+
 /// Spreads these over the time, in an order of their own.
 fn spread(mut rng: Rng, shape: &Shape, mut acts: Vec<Act>) -> Vec<Step> {
     rng.shuffle(&mut acts);
-    let time = shape.faults_for.saturating_sub(QUEUES_SETTLE);
+    let opening = opening(shape);
+    let time = shape.faults_for.saturating_sub(opening);
     let gap = time / u32::try_from(acts.len().max(1)).unwrap_or(u32::MAX);
     let place = |(n, act)| {
         let at = gap * n + gap.mul_f64(rng.f64());
-        (QUEUES_SETTLE + at, act)
+        (opening + at, act)
     };
     (0..).zip(acts).map(place).collect()
 }

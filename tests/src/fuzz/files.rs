@@ -111,6 +111,12 @@ async fn look(db: &Sqlite) -> Result<(), StoreError> {
     let listed = db.list(&Filter::default(), page).await?;
     assert!(listed.records.len() <= 100);
     db.counts().await?;
+    let page = PageRequest {
+        limit: 100,
+        after: None,
+    };
+    db.batches(page).await?;
+    db.scripts().await?;
     db.orphans(&WorkerId::random(), &|_| false, 100).await?;
     for n in (0..JOBS).step_by(7) {
         let wanted = job(n).spec;

@@ -17,16 +17,17 @@ use crate::raw_amqp::{Properties, entry, long, nested, short};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 /// Golden messages: what was published once must be read for ever.
-const GOLDEN: [&str; 6] = [
+const GOLDEN: [&str; 7] = [
     include_str!("../../golden/all-headers.json"),
     include_str!("../../golden/dead-letter.json"),
     include_str!("../../golden/guard.json"),
+    include_str!("../../golden/submitted.json"),
     include_str!("../../golden/numbers-as-text.json"),
     include_str!("../../golden/minimal.json"),
     include_str!("../../golden/run-at.json"),
 ];
 /// Headers that mean something.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 20] = [
     h::RUN_AT,
     h::DELAY_MS,
     h::DEADLINE,
@@ -39,13 +40,16 @@ const KNOWN: [&str; 17] = [
     h::GUARD,
     h::FENCE,
     h::REDRIVE,
+    h::EARLIER,
+    "traceparent",
+    "tracestate",
     h::REASON,
     h::ERROR,
     h::QUEUE,
     h::LANE,
     "x-death",
 ];
-const TEXTS: [&str; 16] = [
+const TEXTS: [&str; 17] = [
     "",
     "1",
     "-1",
@@ -60,6 +64,7 @@ const TEXTS: [&str; 16] = [
     ",,a,,",
     "mail",
     "email.send",
+    "6b86b273ff34fce19d6b804eff5a3f57,d4735e3a265e16eee03f59718b9b5d03",
     "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     "Größe 🚚",
 ];
@@ -131,7 +136,7 @@ pub(super) fn targets() -> [Target; 2] {
     [
         Target {
             name: "message",
-            share: 349_700,
+            share: 279_700,
             source: wire,
             read: from_the_wire,
         },

@@ -4,7 +4,9 @@
 //! again. A target reads an input and accepts or refuses it; it panics when a property does not
 //! hold. Read [`mutate`] (how inputs are made), [`run`] (how they are run), then the targets.
 
+mod calls;
 mod files;
+mod lines;
 mod messages;
 mod mutate;
 mod replies;
@@ -38,6 +40,8 @@ pub struct Target {
 pub fn targets() -> Vec<Target> {
     let mut all = Vec::from(messages::targets());
     all.extend(texts::targets());
+    all.extend(lines::targets());
+    all.extend(calls::targets());
     all.extend(replies::targets());
     all.extend(files::targets());
     assert_eq!(

@@ -1,14 +1,16 @@
-//! Replies of Redis, as bytes on its wire.
+//! Replies of Redis, as bytes on its wire, and what servers say of themselves.
 
 use haul_common::{
     job::{Fence, Reason, Record, Spec, json},
     life::{Life, Stop},
-    redis::door::{Shape, read, record, written},
+    ports::Level,
+    rabbitmq::door::management,
+    redis::door::{Shape, findings, read, record, written},
     time::Timestamp,
 };
 use redis::Value;
 
-use super::{Target, Verdict, mutate::Source, refused};
+use super::{Target, Verdict, mutate::Source, refused, text};
 use crate::jobs::{failed, spec};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -37,7 +39,34 @@ const WORDS: &[&str] = &[
     "\"",
 ];
 
-pub(super) fn targets() -> [Target; 2] {
+/// What a server says of itself.
+const INFO: &[&str] = &[
+    "# Server\r\nredis_version:7.0.15\r\n# Memory\r\nused_memory:1000\r\nmaxmemory:4000\r\n\
+     maxmemory_policy:noeviction\r\naof_enabled:1\r\nevicted_keys:0\r\n",
+    "valkey_version:9.1.2\r\nmaxmemory_policy:allkeys-lru\r\naof_enabled:0\r\n",
+    "redis_version:6.0\r\naof_enabled:1\r\naof_last_write_status:err\r\n",
+];
+const INFO_WORDS: &[&str] = &[
+    ":",
+    "\r\n",
+    ".",
+    "maxmemory:",
+    "aof_enabled:",
+    "noeviction",
+    "err",
+];
+/// What RabbitMQ's management API answers.
+const ANSWERS: &[&str] = &[
+    "HTTP/1.1 200 OK\r\ndate: Tue, 24 Nov 2026 20:21:49 GMT\r\n\r\n\
+     {\"rabbitmq_version\":\"4.0.5\",\"erlang_version\":\"27\"}",
+    "HTTP/1.0 200 OK\r\n\r\n[{\"name\":\"a\",\"running\":true,\"mem_alarm\":true,\"partitions\":[\"b\"]}]",
+    "HTTP/1.1 200 OK\r\n\r\n[{\"name\":\"q\",\"leader\":\"a\",\"members\":[\"a\",\"b\",\"c\"],\
+     \"online\":[\"a\"],\"policy\":\"p\",\"effective_policy_definition\":{\"max-length\":9},\
+     \"arguments\":{\"x-consumer-timeout\":60000}}]",
+    "HTTP/1.1 404 Not Found\r\n\r\n",
+];
+
+pub(super) fn targets() -> [Target; 4] {
     let source = |corpus| Source {
         corpus,
         words: WORDS,
@@ -61,6 +90,21 @@ pub(super) fn targets() -> [Target; 2] {
                     .collect(),
             ),
             read: whole_record,
+        },
+        Target {
+            name: "info",
+            share: 5000,
+            source: Source::of_text(INFO, INFO_WORDS),
+            read: info,
+        },
+        Target {
+            name: "management",
+            share: 5000,
+            source: Source::of_text(
+                ANSWERS,
+                &["{", "[", "\"name\":", "null", "HTTP/1.1 200\r\n\r\n"],
+            ),
+            read: answer,
         },
     ]
 }
@@ -115,6 +159,13 @@ fn replies() -> Vec<Vec<u8>> {
         ]),
         Value::Int(1),
         Value::Array(vec![bulk("1800000000000"), ids(), ids()]),
+        Value::Array(vec![
+            bulk("1800000000000"),
+            bulk("queued"),
+            bulk("3"),
+            bulk("dead"),
+            bulk("-1"),
+        ]),
         bulk("new"),
         bulk("conflict"),
         bulk("queued"),
@@ -186,5 +237,24 @@ fn whole_record(input: &[u8]) -> Verdict {
             Verdict::Accepted
         }
         Err(error) => refused(&error),
+    }
+}
+
+fn info(input: &[u8]) -> Verdict {
+    let found = findings(&text(input));
+    assert!(found.iter().all(|it| !it.detail.is_empty()));
+    match found.iter().any(|it| it.level == Level::Broken) {
+        true => Verdict::Refused,
+        false => Verdict::Accepted,
+    }
+}
+
+fn answer(input: &[u8]) -> Verdict {
+    match management(&text(input)) {
+        Ok(found) => {
+            assert!(found.iter().all(|it| !it.detail.is_empty()));
+            Verdict::Accepted
+        }
+        Err(_) => Verdict::Refused,
     }
 }

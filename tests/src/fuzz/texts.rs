@@ -5,9 +5,10 @@ use std::{fmt::Write, str::FromStr, time::Duration};
 use haul_common::{
     filter::Filter,
     job::{
-        Backoff, BatchId, JobId, Lane, Outcome, QueueName, Reason, StateKind, Tag, TaskName,
-        WorkerId,
+        Backoff, BatchId, JobId, Lane, Outcome, QueueName, Reason, ScriptName, ScriptVersion,
+        StateKind, Tag, TaskName, WorkerId,
     },
+    protocol::LeaseToken,
     rabbitmq, redis,
     time::{Timestamp, parse_duration, show_duration},
     wire::topology::{Namespace, delay_route, origin_of},
@@ -65,6 +66,8 @@ const NAMES: &[&str] = &[
     "timed_out",
     "critical",
     "exhausted",
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "0123456789abcdef0123456789abcdef.7.89abcdef",
 ];
 const SETTINGS: &[&str] = &[
     "broker = \"amqp://me:s3cret@localhost/jobs\"\nstore = \"redis://:s3cret@localhost/0\"\n\
@@ -93,7 +96,7 @@ pub(super) fn targets() -> Vec<Target> {
     vec![
         target(
             "filter",
-            150_000,
+            100_000,
             FILTERS,
             &[
                 "state:", "task:", "age:>", "age:<", "tag:", "*", ",", ":", " ", "\u{a0}", "dead",
@@ -272,6 +275,9 @@ fn name(input: &[u8]) -> Verdict {
         is::<StateKind>(&text),
         is::<Reason>(&text),
         is::<Outcome>(&text),
+        is::<ScriptName>(&text),
+        is::<ScriptVersion>(&text),
+        lease(&text),
     ];
     let _ = origin_of(&text);
     let space = Namespace::new(&text).is_ok_and(|space| space.as_str() == text);
@@ -285,8 +291,21 @@ fn name(input: &[u8]) -> Verdict {
     }
 }
 
+fn lease(text: &str) -> bool {
+    match text.parse::<LeaseToken>() {
+        Ok(token) => {
+            assert!(token.to_string().parse().as_ref() == Ok(&token), "{token}");
+            true
+        }
+        Err(error) => {
+            refused(&error);
+            false
+        }
+    }
+}
+
 fn settings(input: &[u8]) -> Verdict {
-    match haul::settings_in(&text(input)) {
+    match haul::door::settings(&text(input)) {
         Ok(_) => Verdict::Accepted,
         Err(error) => {
             assert!(error.starts_with("line "), "{error}");

@@ -146,7 +146,7 @@ const LARGE: &[Spoil] = &[
     |d, _| d.header(b"deep", b'F', &nested(b'F', TABLES)),
     |d, _| d.header(b"deep", b'A', &nested(b'A', TABLES)),
     |d, _| d.text_header("long", &vec![b'x'; 100 * 1024]),
-    |d, _| d.body = format!("\"{:>1$}\"", d.n, 256 * 1024).into_bytes(),
+    |d, _| d.body = format!("\"{}{}\"", " ".repeat(256 * 1024), d.n).into_bytes(),
 ];
 
 /// Messages much larger than any job.

@@ -5,6 +5,7 @@
 
 // The longest test is in the first module, so that it starts first.
 mod beyond_timeout;
+mod bugs;
 mod crash;
 mod cut;
 mod kill;

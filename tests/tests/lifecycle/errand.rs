@@ -8,13 +8,14 @@ use haul_tests::{
     jobs::{queue, spec},
     scripted::{self, Act},
 };
-use haul_worker::Context;
+use haul_worker::{Context, Worker};
 use tokio::sync::mpsc;
 
 haul_tests::on_both! {
     a_worker_that_came_for_two_jobs_starts_two_and_leaves,
     a_worker_that_came_for_what_is_ready_leaves_when_it_is_done,
     a_worker_without_work_leaves,
+    whoever_waits_for_a_worker_that_leaves_first_is_told,
     a_long_job_is_not_cut_short_when_its_worker_wants_to_leave,
     a_handler_for_others_gets_what_no_other_handler_takes,
 }
@@ -64,6 +65,15 @@ async fn a_worker_without_work_leaves(fleet: Fleet) {
         })
         .await;
     within("its end", worker.finished()).await.unwrap();
+}
+
+async fn whoever_waits_for_a_worker_that_leaves_first_is_told(fleet: Fleet) {
+    let worker = Worker::connect(fleet.urls()).await.unwrap();
+    let worker = worker.state(fleet.desk.clone()).queue("default", 1);
+    let worker = worker.handle(scripted::run).start().await.unwrap();
+    // It has no consumer yet, and may never have one.
+    worker.quiet();
+    within("an end of the wait", worker.ready()).await;
 }
 
 async fn a_long_job_is_not_cut_short_when_its_worker_wants_to_leave(fleet: Fleet) {

@@ -22,9 +22,13 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits until every lane of every queue has its consumer.
+    /// Waits until every lane of every queue has its consumer, or it is to stop: one that came for a
+    /// few jobs may have them before its last consumer is there.
     pub async fn ready(&self) {
-        self.hub.readiness.ready().await;
+        tokio::select! {
+            () = self.hub.readiness.ready() => {}
+            () = self.hub.stop.reached(Level::Quiet) => {}
+        }
     }
 
     /// Whether every lane of every queue has its consumer: false while it connects again, or gets

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
+pub use self::push::{Row, rows};
 pub(crate) use self::{
     cancel::{cancel_chosen, withdraw_chosen},
     retry::retry_chosen,

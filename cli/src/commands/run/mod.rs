@@ -8,6 +8,7 @@
 //! and [`joblog`]; [`display`] and [`summary`] tell a person.
 
 mod display;
+mod door;
 mod ended;
 mod follow;
 mod halt;
@@ -56,6 +57,7 @@ use crate::{
     session::Session,
 };
 
+pub use door::items;
 pub(crate) use identity::is_run_queue;
 pub(crate) use options::RunArgs;
 

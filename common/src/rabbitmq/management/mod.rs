@@ -80,6 +80,24 @@ async fn ask<T: DeserializeOwned>(
     Ok((read, answer.date))
 }
 
+/// What is told of an answer, whatever was asked. For tests.
+#[cfg(feature = "faults")]
+pub(super) fn read(answer: &str) -> Result<Vec<Finding>, String> {
+    let (_, answer) = http::understand(answer).ok_or("no HTTP")?;
+    let mut found = vec![judge::clock(answer.date, Timestamp::now())];
+    if let Ok(overview) = serde_json::from_str::<Overview>(&answer.body) {
+        found.push(overview.versions());
+        return Ok(found);
+    }
+    if let Ok(queues) = serde_json::from_str::<Vec<Queue>>(&answer.body) {
+        found.extend([judge::leaders(&queues), judge::consumer_timeout(&queues)]);
+        found.extend(judge::policies(&queues));
+    }
+    let nodes: Vec<Node> = serde_json::from_str(&answer.body).map_err(|error| error.to_string())?;
+    found.extend(judge::nodes(&nodes));
+    Ok(found)
+}
+
 fn finding(level: Level, subject: &str, detail: impl Into<String>) -> Finding {
     Finding {
         level,

@@ -77,9 +77,11 @@ impl<'e> Faults<'e> {
         {
             return "crash";
         }
+        // The older claim may begin last: its process stood still before its handler began.
+        let (from, until) = (first.start.min(next.start), first.start.max(next.start));
         let silent = |event: &Event| {
             matches!(event.hit, Hit::Paused(_) | Hit::NoStore(_))
-                && event.within(first.start, next.start)
+                && event.within(from, until)
                 && event.until_us - event.from_us >= SILENCE_US
         };
         if self.of_process(first.process).any(silent) {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use serde::Serialize;
+
 use super::{
     super::evidence::{Event, Hit},
     Verdict,
@@ -9,9 +11,25 @@ use super::{
     jobs::Job,
 };
 
+/// A run that is younger than this still has its delivery: no guard stands in yet.
+const HELD_US: u64 = 1_500_000;
+
+/// How long jobs waited, in ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Waits {
+    /// How many waited.
+    pub jobs: usize,
+    /// Half of them, at most.
+    pub median_ms: u64,
+    /// 99 % of them, at most.
+    pub most_ms: u64,
+    /// The longest.
+    pub longest_ms: u64,
+}
+
 /// How long the jobs of killed processes waited for their next run.
 pub(super) fn recovery(verdict: &mut Verdict, jobs: &BTreeMap<u64, Job<'_>>, faults: &Faults<'_>) {
-    let (mut calm, mut all) = (Vec::new(), Vec::new());
+    let (mut calm, mut held, mut all) = (Vec::new(), Vec::new(), Vec::new());
     let mut busy = HashSet::new();
     for job in jobs.values() {
         for pair in job.runs.windows(2) {
@@ -34,16 +52,31 @@ pub(super) fn recovery(verdict: &mut Verdict, jobs: &BTreeMap<u64, Job<'_>>, fau
             if !faults.global.iter().any(disturbed) && !faults.of_process(pair[1].process).any(own)
             {
                 calm.push(wait);
+                if killed - pair[0].start < HELD_US {
+                    held.push(wait);
+                }
             }
         }
     }
     verdict.kills = (faults.kills.len() as u64, busy.len() as u64);
-    verdict.restart_ms = spread(calm);
-    verdict.restart_all_ms = spread(all);
+    verdict.restart = spread(calm);
+    verdict.restart_held = spread(held);
+    verdict.restart_all = spread(all);
 }
 
-fn spread(mut waits: Vec<u64>) -> Option<[u64; 3]> {
+fn spread(mut waits: Vec<u64>) -> Option<Waits> {
     waits.sort_unstable();
-    let last = waits.len().checked_sub(1)?;
-    Some([waits[last / 2], waits[last * 99 / 100], waits[last]])
+    let jobs = waits.len();
+    // Of fewer than a hundred, 99 % is the longest.
+    let at = |percent: usize| {
+        waits
+            .get((jobs * percent).div_ceil(100).checked_sub(1)?)
+            .copied()
+    };
+    Some(Waits {
+        jobs,
+        median_ms: at(50)?,
+        most_ms: at(99)?,
+        longest_ms: at(100)?,
+    })
 }

@@ -5,7 +5,7 @@ use super::{
         evidence::{Event, Evidence, Final, Hit},
         ledger::{Entry, What},
     },
-    SAFETY, Verdict, check,
+    SAFETY, Verdict, Waits, check,
 };
 
 const SECOND: u64 = 1_000_000;
@@ -143,6 +143,15 @@ fn a_second_run_needs_a_cause() {
 }
 
 #[test]
+fn a_process_that_froze_between_claim_and_start_overlaps() {
+    let both = whole(whole(accepted(), "b", 9, 12), "a", 7, 20);
+    let both = with(both, ended("succeeded", &[9]));
+    assert_eq!(found(&both), ["unexplained"]);
+    let pause = hit(both, Hit::Paused("a".to_owned()), 3, 19);
+    assert_eq!(duplicates(&pause).duplicates["overlap"], 1);
+}
+
+#[test]
 fn what_is_no_cause_explains_nothing() {
     let other = hit(twice(), Hit::Killed("b".to_owned()), 30, 30);
     assert_eq!(found(&other), ["unexplained"]);
@@ -227,11 +236,18 @@ fn recovery_is_from_the_kill_to_the_next_start() {
     let cut = with(whole(cut, "b", 9, 11), ended("succeeded", &[9]));
     let killed = hit(cut, Hit::Killed("a".to_owned()), 3, 3);
     let verdict = check(&killed);
-    assert_eq!(verdict.restart_ms, Some([8000; 3]));
+    let waits = Waits {
+        jobs: 1,
+        median_ms: 8000,
+        most_ms: 8000,
+        longest_ms: 8000,
+    };
+    assert_eq!(verdict.restart, Some(waits));
+    assert_eq!(verdict.restart_held, Some(waits));
     assert_eq!(verdict.kills, (1, 1));
     let away = check(&hit(killed, Hit::Store, 4, 5));
     assert_eq!(
-        (away.restart_ms, away.restart_all_ms),
-        (None, Some([8000; 3]))
+        (away.restart, away.restart_held, away.restart_all),
+        (None, None, Some(waits))
     );
 }

@@ -243,9 +243,10 @@ pub(super) fn parse_url(text: &str) -> Result<Url, String> {
         .parse()
         .map_err(|why| format!("not a URL: {why}; write https://…"))?;
     if !matches!(url.scheme(), "http" | "https") {
+        // A receiver may have named it, as long as it likes.
+        let scheme: String = url.scheme().chars().take(40).collect();
         return Err(format!(
-            "the scheme is `{}`; it must be http or https",
-            url.scheme()
+            "the scheme is `{scheme}`; it must be http or https"
         ));
     }
     if !url.username().is_empty() || url.password().is_some() {

@@ -10,6 +10,8 @@
 
 mod args;
 mod client;
+#[cfg(feature = "faults")]
+pub mod door;
 mod guard;
 mod line;
 mod result;

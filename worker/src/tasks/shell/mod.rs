@@ -8,6 +8,8 @@
 
 mod checkpoint;
 mod child;
+#[cfg(feature = "faults")]
+pub mod door;
 mod exit;
 mod failed;
 mod ground;

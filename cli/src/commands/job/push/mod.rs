@@ -3,6 +3,7 @@
 //! [`rows`] reads a file, [`plan`] makes a job of a row, with places of a [`template`] filled;
 //! [`many`] looks at all of them, then submits them.
 
+mod door;
 mod many;
 mod plan;
 mod rows;
@@ -23,6 +24,7 @@ use haul_producer::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+pub use self::door::{Row, rows};
 use self::{many::Input, plan::Plan, rows::Format};
 use super::wait;
 use crate::{exit::Exit, output, session::Session};

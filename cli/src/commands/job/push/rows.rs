@@ -105,14 +105,21 @@ impl Source {
     pub(super) fn rows(&self, format: Format) -> anyhow::Result<(Option<Vec<String>>, Rows)> {
         let mut file = self.file.try_clone()?;
         file.rewind()?;
-        let from = file.take(self.len);
-        match format {
-            Format::Jsonl => Ok((None, Box::new(Lines::new(BufReader::new(from))))),
-            Format::Csv => {
-                let (columns, rows) =
-                    records(from).map_err(|what| Exit::usage(format!("{}: {what}", self.name)))?;
-                Ok((Some(columns), Box::new(rows)))
-            }
+        let read = read(file.take(self.len), format);
+        read.map_err(|what| Exit::usage(format!("{}: {what}", self.name)))
+    }
+}
+
+/// The columns of CSV, and the rows from the first on.
+pub(super) fn read(
+    from: impl Read + 'static,
+    format: Format,
+) -> Result<(Option<Vec<String>>, Rows), String> {
+    match format {
+        Format::Jsonl => Ok((None, Box::new(Lines::new(BufReader::new(from))))),
+        Format::Csv => {
+            let (columns, rows) = records(from)?;
+            Ok((Some(columns), Box::new(rows)))
         }
     }
 }
