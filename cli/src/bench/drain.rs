@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use haul_producer::Backend;
+use haul_worker::{Urls, Worker};
 
 use super::{
     Figure,
@@ -13,6 +14,7 @@ use super::{
 
 pub(super) async fn run(
     backend: Backend,
+    urls: Urls,
     jobs: usize,
     slots: u32,
     shape: Shape,
@@ -24,8 +26,9 @@ pub(super) async fn run(
     run.submit(jobs).await?;
     Figure::of_span(&backend, "submit", jobs, &span).print()?;
 
+    let worker = Worker::connect(urls).await?;
     let span = Span::start();
-    let worker = run.work(slots, listen).await?;
+    let worker = run.work(worker, slots, listen).await?;
     run.started(jobs + extra).await?;
     // Until the last result is recorded and its delivery settled.
     worker.drain();

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use haul_producer::Backend;
+use haul_worker::{Urls, Worker};
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 
 use super::{
@@ -13,9 +14,15 @@ use super::{
 
 const SLOTS: u32 = 16;
 
-pub(super) async fn run(backend: Backend, rate: u32, seconds: u32, shape: Shape) -> Result<()> {
+pub(super) async fn run(
+    backend: Backend,
+    urls: Urls,
+    rate: u32,
+    seconds: u32,
+    shape: Shape,
+) -> Result<()> {
     let run = Run::new(backend.clone(), shape);
-    let worker = run.work(SLOTS, None).await?;
+    let worker = run.work(Worker::connect(urls).await?, SLOTS, None).await?;
     worker.ready().await;
     let jobs = (rate * seconds) as usize;
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate.max(1));

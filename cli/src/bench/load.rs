@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -85,6 +88,7 @@ pub(super) struct Run {
     producer: Producer,
     shape: Shape,
     waits: Arc<Mutex<Vec<Duration>>>,
+    count: Arc<AtomicUsize>,
     started: watch::Sender<usize>,
 }
 
@@ -97,6 +101,7 @@ impl Run {
             producer: Producer::new(backend),
             shape,
             waits: Arc::default(),
+            count: Arc::default(),
             started: watch::Sender::new(0),
         }
     }
@@ -139,8 +144,14 @@ impl Run {
         Ok(())
     }
 
-    pub(super) async fn work(&self, slots: u32, listen: Option<SocketAddr>) -> Result<Running> {
-        let mut worker = Worker::new(self.producer.backend().clone())?.state(self.clone());
+    /// Starts a worker, which has connections of its own, as anywhere.
+    pub(super) async fn work(
+        &self,
+        worker: Worker<()>,
+        slots: u32,
+        listen: Option<SocketAddr>,
+    ) -> Result<Running> {
+        let mut worker = worker.state(self.clone());
         for n in 0..self.shape.queues {
             worker = worker.queue(queue(n).as_str(), slots);
         }
@@ -150,17 +161,27 @@ impl Run {
         Ok(worker.handle(handle).start().await?)
     }
 
-    /// How many jobs of this run have started.
-    pub(super) fn count(&self) -> watch::Receiver<usize> {
-        self.started.subscribe()
+    /// How many jobs have started, of this run or of all.
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
     }
 
     /// Waits until so many jobs of this run have started.
     pub(super) async fn started(&self, jobs: usize) -> Result<()> {
-        let mut started = self.count();
+        let mut started = self.started.subscribe();
         let all = started.wait_for(|count| *count >= jobs);
         all.await.map_err(|_| anyhow!("the worker is gone"))?;
         Ok(())
+    }
+
+    fn note(&self, load: &Load, count: usize) {
+        let since = self.clock.elapsed();
+        let waited = since.saturating_sub(Duration::from_micros(load.at_us));
+        self.waits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(waited);
+        self.started.send_modify(|most| *most = count.max(*most));
     }
 
     /// From submission to start, for every job so far.
@@ -175,15 +196,10 @@ impl Run {
 async fn handle(ctx: Context<Run>, load: Load) -> Result<u64, Failure> {
     let run = ctx.state();
     if run.all || load.run == run.id {
-        let waited = run
-            .clock
-            .elapsed()
-            .saturating_sub(Duration::from_micros(load.at_us));
-        run.waits
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(waited);
-        run.started.send_modify(|count| *count += 1);
+        let count = run.count.fetch_add(1, Ordering::Relaxed) + 1;
+        if !run.all {
+            run.note(&load, count);
+        }
     }
     if load.wait_ms > 0 {
         tokio::time::sleep(Duration::from_millis(load.wait_ms)).await;

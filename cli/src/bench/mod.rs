@@ -16,6 +16,7 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use haul_producer::Backend;
+use haul_worker::Urls;
 use serde::Serialize;
 
 use crate::commands::worker::parse_address;
@@ -168,25 +169,25 @@ fn round(number: f64) -> f64 {
 }
 
 /// Runs one workload.
-pub(crate) async fn run(args: &BenchArgs, backend: Backend) -> Result<()> {
+pub(crate) async fn run(args: &BenchArgs, backend: Backend, urls: Urls) -> Result<()> {
     match args.workload.clone() {
         Workload::Drain {
             jobs,
             slots,
             listen,
             shape,
-        } => drain::run(backend, jobs, slots, shape, listen).await,
+        } => drain::run(backend, urls, jobs, slots, shape, listen).await,
         Workload::Submit { jobs, shape } => submit::run(backend, jobs, shape).await,
-        Workload::Work { slots, shape } => work::run(backend, slots, shape).await,
+        Workload::Work { slots, shape } => work::run(backend, urls, slots, shape).await,
         Workload::Latency {
             rate,
             seconds,
             shape,
-        } => latency::run(backend, rate, seconds, shape).await,
+        } => latency::run(backend, urls, rate, seconds, shape).await,
         Workload::Io {
             jobs,
             slots,
             wait_ms,
-        } => io::run(backend, jobs, slots, wait_ms).await,
+        } => io::run(backend, urls, jobs, slots, wait_ms).await,
     }
 }

@@ -6,6 +6,7 @@ use std::{io::Read, time::Duration};
 
 use anyhow::Result;
 use haul_producer::Backend;
+use haul_worker::{Urls, Worker};
 use tokio::time::interval;
 
 use super::{
@@ -16,31 +17,34 @@ use super::{
 
 const SAY_EVERY: Duration = Duration::from_millis(10);
 
-pub(super) async fn run(backend: Backend, slots: u32, shape: Shape) -> Result<()> {
+pub(super) async fn run(backend: Backend, urls: Urls, slots: u32, shape: Shape) -> Result<()> {
     let run = Run::of_all(backend.clone(), shape);
+    let worker = Worker::connect(urls).await?;
     let span = Span::start();
-    let worker = run.work(slots, None).await?;
+    let worker = run.work(worker, slots, None).await?;
     worker.ready().await;
     println!("ready");
     tell(&run).await;
     worker.drain();
     worker.finished().await?;
-    let jobs = *run.count().borrow();
+    let jobs = run.count();
     Figure::of_span(&backend, "work", jobs, &span).print()
 }
 
 /// Prints how many jobs have started, whenever there are more, until stdin ends.
 async fn tell(run: &Run) {
-    let mut count = run.count();
+    let mut said = 0;
     let mut end = tokio::task::spawn_blocking(|| std::io::stdin().read(&mut [0]));
     let mut ticks = interval(SAY_EVERY);
     loop {
         tokio::select! {
             _ = &mut end => return,
             _ = ticks.tick() => {
-                if count.has_changed().unwrap_or(false) {
-                    println!("{}", *count.borrow_and_update());
+                let count = run.count();
+                if count != said {
+                    println!("{count}");
                 }
+                said = count;
             }
         }
     }

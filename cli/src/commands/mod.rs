@@ -63,5 +63,6 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
 
 async fn bench(session: &Session, args: &BenchArgs) -> anyhow::Result<()> {
     let producer = session.connect().await?;
-    crate::bench::run(args, producer.backend().clone()).await
+    let urls = session.settings.urls.clone();
+    crate::bench::run(args, producer.backend().clone(), urls).await
 }
