@@ -1,21 +1,24 @@
 //! A runtime of the worker's own, for connections and loops: a handler that blocks the threads of
 //! the application's runtime must not stop heartbeats.
 
-use std::{future::Future, io};
+use std::{future::Future, io, num::NonZero};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// Threads: enough that one slow poll does not hold up the heartbeat.
-const THREADS: usize = 2;
+/// More threads gain nothing.
+const THREADS_MAX: usize = 4;
 
 #[derive(Debug)]
 pub(crate) struct Io(Option<Runtime>);
 
 impl Io {
     pub(crate) fn new() -> io::Result<Self> {
+        // Handlers and servers want the cores too: a thread that waits for one costs switches.
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = (cores / 2).clamp(1, THREADS_MAX);
         let mut builder = Builder::new_multi_thread();
         builder
-            .worker_threads(THREADS)
+            .worker_threads(threads)
             .thread_name("haul-io")
             .enable_all();
         builder.build().map(|runtime| Self(Some(runtime)))
