@@ -36,8 +36,10 @@ use crate::{
     wire::topology::Namespace,
 };
 
-/// How long what is done out of order waits for what is before it.
-const IN_ORDER: Duration = Duration::from_millis(5);
+/// How long a few acknowledgements wait for more. What is done out of order waits once more.
+const GATHER: Duration = Duration::from_millis(5);
+/// This part of the prefetch is not few: the broker is to have what to deliver.
+const FEW: u16 = 8;
 /// Fates that are looked at together.
 const FATES: usize = 1024;
 
@@ -112,6 +114,7 @@ async fn prepare(
         out: 0,
         settle,
         fates,
+        many: usize::from(prefetch / FEW).max(1),
         told_by: None,
         leaving: false,
     };
@@ -144,7 +147,9 @@ struct Task {
     out: usize,
     settle: mpsc::UnboundedSender<Fate>,
     fates: mpsc::UnboundedReceiver<Fate>,
-    /// When to look at what is done out of order.
+    /// So many acknowledgements are told at once.
+    many: usize,
+    /// When those that wait are told.
     told_by: Option<Instant>,
     leaving: bool,
 }
@@ -188,13 +193,17 @@ impl Task {
                     // Whoever is about to settle as well goes first.
                     yield_now().await;
                     self.note(std::mem::take(&mut fates));
-                    let frames = self.tags.ready();
-                    self.tell(frames).await?;
+                    if self.tags.is_due(self.many) {
+                        let frames = self.tags.ready();
+                        self.tell(frames).await?;
+                    }
+                    self.pace();
                 }
                 () = until(self.told_by) => {
                     let frames = self.tags.overdue();
                     self.told_by = None;
                     self.tell(frames).await?;
+                    self.pace();
                 }
                 came = self.stream.next(), if !self.leaving => match came {
                     Some(Ok(delivery)) => self.hand_out(delivery)?,
@@ -253,11 +262,15 @@ impl Task {
         Ok(())
     }
 
+    /// Sees to it that what is settled and was not told is told soon.
+    fn pace(&mut self) {
+        let waits = self.tags.waits();
+        let told_by = self.told_by.filter(|_| waits);
+        self.told_by = told_by.or_else(|| waits.then(|| Instant::now() + GATHER));
+    }
+
     /// Tells the broker. Several frames are in flight together; they go out in this order.
     async fn tell(&mut self, frames: Vec<Frame>) -> Result<(), Lost> {
-        let waits = self.tags.waits();
-        let told_by = self.told_by.take().filter(|_| waits);
-        self.told_by = told_by.or_else(|| waits.then(|| Instant::now() + IN_ORDER));
         let sent = try_join_all(frames.into_iter().map(|frame| send(&self.channel, frame)));
         answered(timeout(ANSWER, sent).await).map(|_| ())
     }

@@ -47,9 +47,15 @@ impl Tags {
         }
     }
 
-    /// Whether something is done that [`Self::ready`] holds back.
+    /// Whether something is settled that was not told.
     pub(super) fn waits(&self) -> bool {
-        !self.done.is_empty()
+        !self.done.is_empty() || !self.released.is_empty()
+    }
+
+    /// Whether it is worth telling at once: something goes back, which others can start, or so many
+    /// are done.
+    pub(super) fn is_due(&self, many: usize) -> bool {
+        !self.released.is_empty() || self.done.len() >= many
     }
 
     /// What to tell now: what goes back, and what is done together with all before it. Only where
