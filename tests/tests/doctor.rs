@@ -4,19 +4,19 @@
 
 use haul_common::{
     job::Lane,
-    ports::{Broker, Finding, Level, Publication, Route},
+    ports::{Broker, Finding, Level},
     rabbitmq::{RabbitMq, management},
     wire::topology::Namespace,
 };
 use haul_tests::{
     backends::{amqp_url, namespace, rabbitmq_at},
-    jobs::{message, queue},
+    jobs::queue,
     servers::Server,
     wait::{SOON, eventually},
 };
 use lapin::{
-    Connection, ConnectionProperties,
-    options::QueueDeclareOptions,
+    BasicProperties, Connection, ConnectionProperties,
+    options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
 
@@ -72,20 +72,34 @@ async fn every_queue_that_differs_is_named_with_what_differs() {
     }
 }
 
+/// As a foreign client does, for a queue that was never declared; returns once the broker has it.
+async fn publish_to_nobody(names: &Namespace) {
+    let properties = ConnectionProperties::default();
+    let connection = Connection::connect(&amqp_url(), properties).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let confirms = ConfirmSelectOptions { nowait: false };
+    channel.confirm_select(confirms).await.unwrap();
+    let options = BasicPublishOptions::default();
+    let (exchange, properties) = (names.jobs(), BasicProperties::default());
+    let published = channel.basic_publish(
+        exchange.as_str().into(),
+        "mail".into(),
+        options,
+        b"1",
+        properties,
+    );
+    published.await.unwrap().await.unwrap();
+}
+
 #[tokio::test]
 async fn messages_that_nobody_wanted_are_counted() {
-    let broker = rabbitmq_at(amqp_url(), namespace()).await;
+    let names = namespace();
+    let broker = rabbitmq_at(amqp_url(), names.clone()).await;
     broker.it.declare(&[queue("images")]).await.unwrap();
     let found = broker.it.check(&[]).await;
     assert_eq!(about(&found, "unrouted messages")[0].level, Level::Fine);
 
-    // To a queue that was never declared.
-    let route = Route::Lane(queue("mail"), Lane::Normal);
-    let publication = Publication {
-        message: message("mail", 1),
-        route,
-    };
-    broker.it.publish(vec![publication]).await;
+    publish_to_nobody(&names).await;
     let found = broker.it.check(&[]).await;
     let told = about(&found, "unrouted messages")[0];
     assert!(

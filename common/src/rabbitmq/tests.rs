@@ -10,12 +10,11 @@ use super::{
     convert::{given_up, head, outgoing, short},
     facts::{judge_version, property},
     plan::{Step, base, of_queue},
-    settle::{Frame, Tags},
     window::{Identity, Returned, Window},
 };
 use crate::{
     job::HeaderValue,
-    ports::{Confirm, Level, Verdict},
+    ports::{Confirm, Level},
     wire::{Head, topology::Namespace},
 };
 
@@ -41,65 +40,6 @@ fn died_of(reasons: &[&str]) -> FieldTable {
     let deaths = FieldArray::from(deaths.collect::<Vec<_>>());
     table.insert("x-death".into(), AMQPValue::FieldArray(deaths));
     table
-}
-
-mod settling {
-    use super::*;
-    use Verdict::{Ack, Release};
-
-    fn settled(outstanding: &[u64], settled: &[(u64, Verdict)]) -> Tags {
-        let mut tags = Tags::default();
-        outstanding.iter().for_each(|tag| tags.came(*tag));
-        for (tag, verdict) in settled {
-            tags.settle(*tag, *verdict);
-        }
-        tags
-    }
-
-    #[test]
-    fn a_prefix_that_is_all_done_goes_in_one_frame() {
-        let mut tags = settled(&[3, 4, 5, 6], &[(5, Ack), (3, Ack), (4, Ack)]);
-        assert_eq!(tags.ready(), [Frame::AckThrough(5)]);
-        assert!(!tags.waits());
-        tags.settle(6, Ack);
-        assert_eq!(tags.ready(), [Frame::Ack(6)]);
-    }
-
-    #[test]
-    fn what_still_runs_is_never_covered() {
-        let mut tags = settled(&[1, 2, 3, 4], &[(1, Ack), (3, Ack), (4, Ack)]);
-        assert_eq!(tags.all(), [Frame::Ack(1), Frame::Ack(3), Frame::Ack(4)]);
-        tags.settle(2, Ack);
-        assert_eq!(tags.all(), [Frame::Ack(2)]);
-    }
-
-    #[test]
-    fn what_is_done_out_of_order_waits_a_moment_for_what_is_before_it() {
-        let mut tags = settled(&[1, 2, 3, 4, 5], &[(2, Ack), (4, Ack)]);
-        assert_eq!(tags.ready(), []);
-        assert!(tags.waits());
-        assert_eq!(tags.overdue(), [], "it has not waited yet");
-        tags.settle(1, Ack);
-        assert_eq!(tags.ready(), [Frame::AckThrough(2)]);
-        tags.settle(5, Ack);
-        assert_eq!(tags.overdue(), [Frame::Ack(4)]);
-        assert_eq!(tags.overdue(), [Frame::Ack(5)]);
-    }
-
-    #[test]
-    fn what_goes_back_does_so_before_the_rest_is_acknowledged() {
-        let mut tags = settled(&[1, 2, 3], &[(1, Ack), (2, Release), (3, Ack)]);
-        assert_eq!(tags.ready(), [Frame::Release(2), Frame::AckThrough(3)]);
-    }
-
-    #[test]
-    fn nothing_is_settled_twice() {
-        let twice = [(1, Ack), (2, Ack), (2, Ack), (1, Release)];
-        let mut tags = settled(&[2], &twice);
-        assert_eq!(tags.all(), [Frame::Ack(2)]);
-        tags.settle(2, Release);
-        assert_eq!(tags.all(), []);
-    }
 }
 
 mod windows {
