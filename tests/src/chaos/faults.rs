@@ -43,6 +43,8 @@ pub const CLOCK_FILE: &str = "clock";
 /// What sets the clock of a process.
 pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
+/// How long a server may take over a command of ours.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// A crash point that is not reached within this time is not waited for.
 const REACHED: Duration = Duration::from_secs(5);
 /// A worker that drains longer than its grace is not waited for.
@@ -320,8 +322,10 @@ async fn alarm(rabbit: &Shared, memory: bool, ms: u64) -> Result<()> {
 
 async fn command(redis: &Shared, words: &[&str]) -> Result<()> {
     let url = redis.lock().unwrap().url();
+    // To forget half a million jobs takes longer than the half second that the library waits.
+    let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
     let mut connection = redis::Client::open(url)?
-        .get_multiplexed_async_connection()
+        .get_multiplexed_async_connection_with_config(&patient)
         .await?;
     let mut command = redis::cmd(words[0]);
     command.arg(&words[1..]);
