@@ -58,8 +58,9 @@ local function each(call)
         met[id] = true
         local fine, answer = pcall(call, id, place + 1, last)
         if not fine then
-            local why = type(answer) == 'table' and answer.err or 'CORRUPT ' .. tostring(answer)
-            answer = { err = why }
+            local why = type(answer) == 'table' and answer.err or tostring(answer)
+            -- What the server refuses has a code. What has none, this code could not read.
+            answer = { err = string.find(why, '^%u+ ') and why or 'CORRUPT ' .. why }
         end
         answers[#answers + 1] = answer
         place = last + 1
