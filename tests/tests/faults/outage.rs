@@ -112,6 +112,32 @@ async fn an_emptied_redis_loses_no_plain_job() {
     }
 }
 
+/// It answers, and refuses every write: that is no fault of the job whose end it refuses.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_redis_holds_ends_up_and_no_more() {
+    let redis = blocking(|| Server::redis(&["maxmemory-policy=noeviction"])).await;
+    let site = Site::fleet(&backends::amqp_url(), &redis.url()).await;
+    let _worker = WorkerProcess::ready(&site, &Settings::default()).await;
+    let ids = site.submit_many(20, &["sleep_ms 500"]).await;
+    site.did("start", 1, SOON).await;
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut limit = async |bytes: &str| {
+        let mut command = redis::cmd("CONFIG");
+        command.arg(&["SET", "maxmemory", bytes]);
+        command.exec_async(&mut connection).await.unwrap();
+    };
+    limit("1").await;
+    site.did("effect", 1, SOON).await;
+    // Its end is refused by now, or with the next try.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert!(site.ledger().total("effect") < ids.len(), "full too late");
+    limit("0").await;
+    all_ran_once(&site, &ids, BACK).await;
+    site.all_succeed(&ids, BACK).await;
+    site.is_empty(0, SOON).await;
+}
+
 /// Redis 7.0 carries out a half transaction at the next start but one: the record says that the job
 /// runs, and no index knows. Here that half is made by hand.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
