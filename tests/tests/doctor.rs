@@ -15,16 +15,21 @@ use haul_tests::{
     wait::{SOON, eventually},
 };
 use lapin::{
-    BasicProperties, Connection, ConnectionProperties,
+    BasicProperties, Channel, Connection, ConnectionProperties,
     options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
 
-/// A quorum queue as somebody else would declare it.
-async fn declare_otherwise(name: &str) {
+async fn channel() -> (Connection, Channel) {
     let properties = ConnectionProperties::default();
     let connection = Connection::connect(&amqp_url(), properties).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
+    (connection, channel)
+}
+
+/// A quorum queue as somebody else would declare it.
+async fn declare_otherwise(name: &str) {
+    let (connection, channel) = channel().await;
     let mut arguments = FieldTable::default();
     let kind = AMQPValue::LongString("quorum".into());
     arguments.insert("x-queue-type".into(), kind);
@@ -74,9 +79,7 @@ async fn every_queue_that_differs_is_named_with_what_differs() {
 
 /// As a foreign client does, for a queue that was never declared; returns once the broker has it.
 async fn publish_to_nobody(names: &Namespace) {
-    let properties = ConnectionProperties::default();
-    let connection = Connection::connect(&amqp_url(), properties).await.unwrap();
-    let channel = connection.create_channel().await.unwrap();
+    let (_connection, channel) = channel().await;
     let confirms = ConfirmSelectOptions { nowait: false };
     channel.confirm_select(confirms).await.unwrap();
     let options = BasicPublishOptions::default();

@@ -46,14 +46,8 @@ ABOUT = {
 
 @app.task(name="peer.celery")
 def job(submitted_us, padding):
-    records().add(submitted_us)
+    measure.records().add(submitted_us)
     return submitted_us
-
-
-def records(opened=[]):
-    if not opened:
-        opened.append(measure.Records(os.environ["PEERS_RECORDS"]))
-    return opened[0]
 
 
 def send(submitted_us):

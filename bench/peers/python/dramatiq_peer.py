@@ -32,14 +32,8 @@ ABOUT = {
 
 @dramatiq.actor(queue_name="peer-dramatiq", store_results=True)
 def job(submitted_us, padding):
-    records().add(submitted_us)
+    measure.records().add(submitted_us)
     return submitted_us
-
-
-def records(opened=[]):
-    if not opened:
-        opened.append(measure.Records(os.environ["PEERS_RECORDS"]))
-    return opened[0]
 
 
 def send(submitted_us):

@@ -199,7 +199,7 @@ impl Task {
                     }
                     self.pace();
                 }
-                () = until(self.told_by) => {
+                () = sleep_until(self.told_by.unwrap_or_else(Instant::now)), if self.told_by.is_some() => {
                     let frames = self.tags.overdue();
                     self.told_by = None;
                     self.tell(frames).await?;
@@ -264,22 +264,17 @@ impl Task {
 
     /// Sees to it that what is settled and was not told is told soon.
     fn pace(&mut self) {
-        let waits = self.tags.waits();
-        let told_by = self.told_by.filter(|_| waits);
-        self.told_by = told_by.or_else(|| waits.then(|| Instant::now() + GATHER));
+        if self.tags.waits() {
+            self.told_by.get_or_insert_with(|| Instant::now() + GATHER);
+        } else {
+            self.told_by = None;
+        }
     }
 
     /// Tells the broker. Several frames are in flight together; they go out in this order.
     async fn tell(&mut self, frames: Vec<Frame>) -> Result<(), Lost> {
         let sent = try_join_all(frames.into_iter().map(|frame| send(&self.channel, frame)));
         answered(timeout(ANSWER, sent).await).map(|_| ())
-    }
-}
-
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
-use super::{Target, Verdict, mutate::Source, refused, text};
+use super::{Target, Verdict, refused, text};
 
 /// The longest that a receiver may put us off.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -57,12 +57,7 @@ const SCRIPTS: &[&str] = &[
 ];
 
 pub(super) fn targets() -> Vec<Target> {
-    let target = |name, share, corpus, words, read| Target {
-        name,
-        share,
-        source: Source::of_text(corpus, words),
-        read,
-    };
+    let target = Target::of_text;
     vec![
         target(
             "http-request",

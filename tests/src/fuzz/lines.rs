@@ -2,7 +2,7 @@
 
 use haul::door;
 
-use super::{Target, Verdict, mutate::Source, text};
+use super::{Target, Verdict, text};
 
 /// Words, apart from each other by a blank.
 const COMMANDS: &[&str] = &[
@@ -34,12 +34,7 @@ const ITEMS: &[&str] = &[
 ];
 
 pub(super) fn targets() -> Vec<Target> {
-    let target = |name, share, corpus, words, read| Target {
-        name,
-        share,
-        source: Source::of_text(corpus, words),
-        read,
-    };
+    let target = Target::of_text;
     let of_rows: &[&str] = &[
         ",",
         "\n",

@@ -36,6 +36,24 @@ pub struct Target {
     read: fn(&[u8]) -> Verdict,
 }
 
+impl Target {
+    /// One that reads text.
+    fn of_text(
+        name: &'static str,
+        share: u64,
+        corpus: &[&str],
+        words: &'static [&'static str],
+        read: fn(&[u8]) -> Verdict,
+    ) -> Self {
+        Self {
+            name,
+            share,
+            source: Source::of_text(corpus, words),
+            read,
+        }
+    }
+}
+
 /// Every target.
 pub fn targets() -> Vec<Target> {
     let mut all = Vec::from(messages::targets());

@@ -14,7 +14,7 @@ use haul_common::{
     wire::topology::{Namespace, delay_route, origin_of},
 };
 
-use super::{Target, Verdict, mutate::Source, refused, text};
+use super::{Target, Verdict, refused, text};
 
 const FILTERS: &[&str] = &[
     "state:dead task:email.* queue:mail error:timeout tag:eu age:>1h",
@@ -84,12 +84,7 @@ const URLS: &[&str] = &[
 ];
 
 pub(super) fn targets() -> Vec<Target> {
-    let target = |name, share, corpus, words, read| Target {
-        name,
-        share,
-        source: Source::of_text(corpus, words),
-        read,
-    };
+    let target = Target::of_text;
     let units: &[&str] = &[
         "s", "ms", "h", "-", ".", "e", " ", "µs", "years", "T", "Z", "+01:00",
     ];
