@@ -2,7 +2,8 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use backon::{BlockingRetryable, ConstantBuilder};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::fault::Fault;
 
@@ -16,6 +17,9 @@ const BATCHES: &str = include_str!("batches.sql");
 const FROM_2: &str = include_str!("schema/from-2.sql");
 /// How long SQLite itself waits for another process's commit.
 const BUSY: Duration = Duration::from_secs(5);
+/// Together as long as `BUSY`.
+const WAL_AGAIN: Duration = Duration::from_millis(5);
+const WAL_TRIES: usize = 1000;
 const WRITER_CACHE_KIB: u32 = 8 * 1024;
 /// Readers share the system's page cache, and need little of their own.
 pub(super) const READER_CACHE_KIB: u32 = 1024;
@@ -41,9 +45,10 @@ pub(super) fn connect(path: &Path, cache_kib: u32) -> Result<Connection, Fault> 
 /// The writer's connection; makes or checks the schema.
 pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
     let mut db = connect(path, WRITER_CACHE_KIB)?;
-    // Looked at before anything is written: a file that is not ours is left as it is.
-    recognise(&db)?;
-    let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    // Looked at before anything is written: a file that is not ours is left as it is. In one
+    // transaction, for another process may be making the schema.
+    recognise(&db.transaction()?)?;
+    let mode = to_wal(&db)?;
     if mode != "wal" {
         return Err(Fault::wrong(format!(
             "its file system cannot share memory (journal mode stays `{mode}`); \
@@ -71,8 +76,18 @@ pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
     Ok(db)
 }
 
+/// The journal's mode afterwards. Two that change it at the same time would wait for each other, so
+/// SQLite refuses one of them at once, whatever its busy time-out: it has to come again.
+fn to_wal(db: &Connection) -> Result<String, Fault> {
+    let pauses = ConstantBuilder::default()
+        .with_delay(WAL_AGAIN)
+        .with_max_times(WAL_TRIES);
+    let change = || Ok(db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?);
+    change.retry(pauses).when(Fault::is_busy).call()
+}
+
 /// The version of the file; 0 when it is empty.
-fn recognise(db: &Connection) -> Result<i64, Fault> {
+fn recognise(db: &Transaction<'_>) -> Result<i64, Fault> {
     let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0));
     let application = number("PRAGMA application_id")?;
     let version = number("PRAGMA user_version")?;

@@ -4,6 +4,7 @@
 mod batches;
 mod jobs;
 mod messages;
+mod opening;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
