@@ -58,10 +58,15 @@ pub(crate) fn start(level: &str, format: Format, with_time: bool) -> anyhow::Res
         ))
     })?;
     let traces = Traces::start()?;
-    let mut layers: Vec<BoxedLayer> = vec![lines(format, with_time).with_filter(filter).boxed()];
-    layers.extend(traces.layer());
+    let (lines, registry) = (lines(format, with_time), tracing_subscriber::registry());
     // A second start, in a test, changes nothing.
-    let _ = tracing_subscriber::registry().with(layers).try_init();
+    let _ = match traces.layer() {
+        Some(spans) => registry
+            .with(vec![lines.with_filter(filter).boxed(), spans])
+            .try_init(),
+        // Nothing else wants more than lines do: a filter of their own would cost every span.
+        None => registry.with(lines).with(filter).try_init(),
+    };
     traces.tell();
     Ok(traces)
 }

@@ -13,6 +13,10 @@ pub(crate) mod script;
 mod watch;
 pub(crate) mod worker;
 
+use std::num::NonZero;
+
+use tokio::runtime::Builder;
+
 use crate::{
     args::{Cli, Command},
     bench::BenchArgs,
@@ -24,8 +28,18 @@ use crate::{
 ///
 /// # Errors
 /// Every error ends the process with a code of its own: see [`crate::exit`].
-#[tokio::main]
-pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
+pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+    // The other half of the cores is for a worker's own threads, or for the servers: threads that
+    // wait for a core cost switches.
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let runtime = Builder::new_multi_thread()
+        .worker_threads((cores / 2).max(1))
+        .enable_all()
+        .build()?;
+    runtime.block_on(carry_out(cli))
+}
+
+async fn carry_out(cli: Cli) -> anyhow::Result<()> {
     if let Command::Completions(args) = cli.command {
         return completions::run(&args);
     }

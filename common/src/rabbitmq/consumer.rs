@@ -11,9 +11,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{future::try_join_all, stream::StreamExt};
+use futures_util::{FutureExt, future::try_join_all, stream::StreamExt};
 use lapin::{
     Channel, Consumer,
+    message::Delivery as Incoming,
     options::{
         BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
     },
@@ -22,12 +23,13 @@ use lapin::{
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
     task::yield_now,
-    time::{Instant, sleep_until, timeout},
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     ANSWER, convert, errors,
+    gather::Gather,
     link::Link,
     settle::{Frame, Tags},
 };
@@ -115,7 +117,7 @@ async fn prepare(
         settle,
         fates,
         many: usize::from(prefetch / FEW).max(1),
-        told_by: None,
+        gather: Gather::new(GATHER),
         leaving: false,
     };
     Ok((task, Inbox(outlet)))
@@ -150,7 +152,7 @@ struct Task {
     /// So many acknowledgements are told at once.
     many: usize,
     /// When those that wait are told.
-    told_by: Option<Instant>,
+    gather: Gather,
     leaving: bool,
 }
 
@@ -197,28 +199,37 @@ impl Task {
                         let frames = self.tags.ready();
                         self.tell(frames).await?;
                     }
-                    self.pace();
+                    self.gather.pace(self.tags.waits());
                 }
-                () = sleep_until(self.told_by.unwrap_or_else(Instant::now)), if self.told_by.is_some() => {
+                () = self.gather.rings() => {
                     let frames = self.tags.overdue();
-                    self.told_by = None;
                     self.tell(frames).await?;
-                    self.pace();
+                    self.gather.pace(self.tags.waits());
                 }
-                came = self.stream.next(), if !self.leaving => match came {
-                    Some(Ok(delivery)) => self.hand_out(delivery)?,
-                    Some(Err(error)) => return Err(Lost(error.to_string())),
-                    // By the broker: the queue is gone, or our time is up and our deliveries with
-                    // it.
-                    None => return Err(Lost("the broker cancelled it".to_owned())),
-                },
+                came = self.stream.next(), if !self.leaving => self.take(came)?,
                 () = self.inbox.closed(), if !self.leaving => self.leave().await?,
             }
         }
         Ok(())
     }
 
-    fn hand_out(&mut self, incoming: lapin::message::Delivery) -> Result<(), Lost> {
+    /// Hands out what came, and what is there already behind it.
+    fn take(&mut self, mut came: Option<lapin::Result<Incoming>>) -> Result<(), Lost> {
+        loop {
+            match came {
+                Some(Ok(delivery)) => self.hand_out(delivery)?,
+                Some(Err(error)) => return Err(Lost(error.to_string())),
+                // By the broker: the queue is gone, or our time is up and our deliveries with it.
+                None => return Err(Lost("the broker cancelled it".to_owned())),
+            }
+            match self.stream.next().now_or_never() {
+                Some(next) => came = next,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn hand_out(&mut self, incoming: Incoming) -> Result<(), Lost> {
         let tag = incoming.delivery_tag;
         self.tags.came(tag);
         self.out += 1;
@@ -260,15 +271,6 @@ impl Task {
             }
         }
         Ok(())
-    }
-
-    /// Sees to it that what is settled and was not told is told soon.
-    fn pace(&mut self) {
-        if self.tags.waits() {
-            self.told_by.get_or_insert_with(|| Instant::now() + GATHER);
-        } else {
-            self.told_by = None;
-        }
     }
 
     /// Tells the broker. Several frames are in flight together; they go out in this order.

@@ -3,8 +3,8 @@
 //! Read in this order: [`topology`] (what is on the broker), [`link`] (one connection, dropped whole
 //! and rebuilt), [`publisher`] (one task owns the confirm channel, [`window`] decides what the
 //! answers mean), [`consumer`] (one task and one channel for each consumer, [`settle`] groups its
-//! acknowledgements), [`sieve`] (makes
-//! harmless what would end the connection), [`convert`] (messages), [`facts`] and [`management`] (looking).
+//! acknowledgements, [`gather`] tells when they go), [`sieve`] (makes harmless what would end the
+//! connection), [`convert`] (messages), [`facts`] and [`management`] (looking).
 //!
 //! What must stay true:
 //! * Two connections: a broker out of memory stops reading from those that publish, and that must
@@ -20,6 +20,7 @@ mod convert;
 pub mod door;
 mod errors;
 mod facts;
+mod gather;
 mod link;
 pub mod management;
 mod parcel;

@@ -33,7 +33,8 @@ async fn take(
     let mut gate = hub.gates.gate(queue);
     let start = |delivery, slot, turn| {
         let attempt = attempt::run(hub.clone(), meters.clone(), delivery, slot, turn);
-        hub.attempts.spawn(attempt);
+        // Boxed, for a task is moved several times until it is where it runs.
+        hub.attempts.spawn(Box::pin(attempt));
     };
     loop {
         let slot = tokio::select! {
