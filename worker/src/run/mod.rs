@@ -17,6 +17,7 @@ mod health;
 mod heartbeat;
 mod janitor;
 mod lanes;
+mod launch;
 mod meter;
 mod overdue;
 mod queue;
@@ -62,6 +63,7 @@ use alive::Alive;
 pub use alive::Liveness;
 use errand::Errand;
 use health::{Gates, Health, Readiness};
+use launch::Launcher;
 use overdue::Passed;
 use room::Room;
 use table::Table;
@@ -140,8 +142,8 @@ struct Hub {
     stop: Stop,
     errand: Errand,
     attempts: TaskTracker,
-    /// Where handlers run.
-    app: Handle,
+    /// Starts handlers, on the application's runtime.
+    launcher: Launcher,
     /// Where everything else runs.
     io: Handle,
     strict_lanes: bool,
@@ -224,7 +226,7 @@ pub(crate) async fn start(parts: Parts) -> Result<Running, RunError> {
         stop: Stop::new(),
         errand: Errand::new(parts.at_most, parts.until_idle),
         attempts: TaskTracker::new(),
-        app: Handle::current(),
+        launcher: Launcher::new(Handle::current()),
         io: io.handle(),
         strict_lanes: parts.strict_lanes,
         guard_after: parts.guard_after,

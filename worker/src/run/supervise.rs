@@ -7,14 +7,10 @@ use haul_common::{
     life::Ended,
     ports::{Note, Settlement},
 };
-use tokio::{
-    task::JoinError,
-    time::{Instant, error::Elapsed},
-};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::time::{Instant, error::Elapsed};
 use tracing::Instrument;
 
-use super::{ABORT_GRACE, Hub};
+use super::{ABORT_GRACE, Hub, launch::Started};
 use crate::{
     context::{Core, StopCause},
     handler::Stopped,
@@ -28,8 +24,9 @@ const NOTE_EVERY: Duration = Duration::from_millis(500);
 const ABORT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Ends with whoever supervises it: a worker that is dropped leaves nothing running.
-type Handler = AbortOnDropHandle<Result<Json, Stopped>>;
-type Joined = Result<Result<Json, Stopped>, JoinError>;
+type Handler = Started<Result<Json, Stopped>>;
+/// What it returned, or its panic; nothing if it was aborted.
+type Joined = <Handler as Future>::Output;
 
 /// Runs the handler of `core`'s task to its end. Nothing when the attempt lost its job.
 pub(super) async fn run(
@@ -42,9 +39,7 @@ pub(super) async fn run(
         let why = format!("no handler is registered for task `{}`", spec.task);
         return Some(Ended::Refused(Reason::UnknownTask, why));
     };
-    // On the application's runtime: what it does there does not hold up our loops.
-    let mut handler =
-        AbortOnDropHandle::new(hub.app.spawn(handler(core.clone()).in_current_span()));
+    let mut handler = hub.launcher.start(handler(core.clone()).in_current_span());
     let limit = Limit::of(core, hub.protocol.backend().store.now());
     let mut guard_at = Some(Instant::now() + hub.guard_after);
     loop {
@@ -169,7 +164,7 @@ fn wound_down(
 ) -> Option<Ended> {
     let forced = joined.is_err();
     // A result counts, whenever it comes: the work is done.
-    if let Ok(Ok(Ok(result))) = joined {
+    if let Ok(Some(Ok(Ok(result)))) = joined {
         return (cause != StopCause::Lost).then_some(Ended::Succeeded(result));
     }
     match cause {
@@ -182,15 +177,13 @@ fn wound_down(
 
 fn outcome(joined: Joined) -> Ended {
     match joined {
-        Ok(Ok(result)) => Ended::Succeeded(result),
-        Ok(Err(Stopped::Failed(failure))) => Ended::Failed(failure),
-        Ok(Err(Stopped::BadArgs(why))) => Ended::Refused(Reason::Malformed, why),
-        Ok(Err(Stopped::Rejected(why))) => Ended::Refused(Reason::Rejected, why),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => Ended::Panicked(message(&*panic)),
-            // Only a runtime that shuts down cancels a handler: as if the worker stopped.
-            Err(_) => Ended::Released,
-        },
+        Some(Ok(Ok(result))) => Ended::Succeeded(result),
+        Some(Ok(Err(Stopped::Failed(failure)))) => Ended::Failed(failure),
+        Some(Ok(Err(Stopped::BadArgs(why)))) => Ended::Refused(Reason::Malformed, why),
+        Some(Ok(Err(Stopped::Rejected(why)))) => Ended::Refused(Reason::Rejected, why),
+        Some(Err(panic)) => Ended::Panicked(message(&*panic)),
+        // Only a runtime that shuts down aborts it: as if the worker stopped.
+        None => Ended::Released,
     }
 }
 
