@@ -11,10 +11,7 @@
 //! `a:<n>`, an ended attempt: number, fence, worker, started, finished, outcome, and a JSON array of
 //! error and log, if it has any.
 
-use std::{
-    fmt::{Display, Write},
-    str::FromStr,
-};
+use std::{fmt::Display, str::FromStr};
 
 use crate::{
     job::{Attempt, Fence, Json, Spec, State, StateKind, WorkerId},
@@ -30,21 +27,25 @@ const ATTEMPT: usize = 7;
 /// A longer result has a field of its own, so that a head stays short.
 const SHORT: usize = 64;
 
-fn put(text: &mut String, token: impl Display) {
-    // Text takes whatever is written to it.
-    let _ = write!(text, "{token}{BAR}");
+fn put(text: &mut String, token: &str) {
+    text.push_str(token);
+    text.push(BAR);
+}
+
+fn put_number(text: &mut String, number: impl itoa::Integer) {
+    put(text, itoa::Buffer::new().format(number));
 }
 
 fn put_time(text: &mut String, time: Option<Timestamp>) {
     match time {
-        Some(time) => put(text, time.as_millis()),
+        Some(time) => put_number(text, time.as_millis()),
         None => text.push(BAR),
     }
 }
 
 pub(super) fn meta(spec: &Spec, created: Timestamp) -> String {
     let mut text = String::with_capacity(160);
-    put(&mut text, spec.digest());
+    put(&mut text, &spec.digest().to_string());
     put(&mut text, &spec.queue);
     put_time(&mut text, Some(created));
     put_time(&mut text, spec.deadline);
@@ -54,10 +55,10 @@ pub(super) fn meta(spec: &Spec, created: Timestamp) -> String {
 
 pub(super) fn head(life: &Life) -> String {
     let mut text = version(&life.version());
-    put(&mut text, life.starts);
-    put(&mut text, life.crashes);
+    put_number(&mut text, life.starts);
+    put_number(&mut text, life.crashes);
     put_time(&mut text, life.started);
-    put(&mut text, u8::from(life.error.is_some()));
+    put_number(&mut text, u8::from(life.error.is_some()));
     let (when, what) = match &life.state {
         State::Blocked | State::Queued => (None, ""),
         State::Scheduled { due } | State::Retrying { due } => (Some(*due), ""),
@@ -79,21 +80,21 @@ pub(super) fn short(result: &Json) -> Option<&str> {
 /// How a head begins at this version.
 pub(in crate::redis) fn version(version: &Version) -> String {
     let mut text = String::with_capacity(160);
-    put(&mut text, version.state);
-    put(&mut text, version.attempt);
-    put(&mut text, version.fence);
-    put(&mut text, u8::from(version.cancel_requested));
+    put(&mut text, version.state.as_str());
+    put_number(&mut text, version.attempt);
+    put_number(&mut text, version.fence.0);
+    put_number(&mut text, u8::from(version.cancel_requested));
     text
 }
 
 pub(super) fn attempt(attempt: &Attempt) -> String {
     let mut text = String::with_capacity(160);
-    put(&mut text, attempt.number);
-    put(&mut text, attempt.fence);
+    put_number(&mut text, attempt.number);
+    put_number(&mut text, attempt.fence.0);
     put(&mut text, &attempt.worker);
     put_time(&mut text, Some(attempt.started));
     put_time(&mut text, Some(attempt.finished));
-    put(&mut text, attempt.outcome);
+    put(&mut text, attempt.outcome.as_str());
     if attempt.error.is_some() || !attempt.log.is_empty() {
         // Plain text: there is nothing in it that JSON cannot say.
         let said = serde_json::to_string(&(&attempt.error, &attempt.log));

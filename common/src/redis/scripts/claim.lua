@@ -2,8 +2,8 @@
 --
 -- KEYS  1 prefix of jobs   2 of the indexes   3 of the tallies of batches
 -- ARGV  1 id   2 attempt   3 digest   4 worker   5 how early a job may start, ms
--- Returns nil if there is no record; {0, record as HGETALL} if it is not claimable like this; or
---         {1, created, head, error or nil}.
+-- Returns nil if there is no record; {record as HGETALL} if it is not claimable like this; or
+--         created, a bar, and head, with {that, error} where the head says that something went wrong.
 --
 -- Fences and times are past what tostring() keeps, so they are formatted; doubles hold them exactly.
 local time = redis.call('TIME')
@@ -23,7 +23,7 @@ return each(function(id, at)
     if not (timed or state == 'queued') or attempt ~= ARGV[at + 1] or digest ~= ARGV[at + 2]
         or (timed and tonumber(due) > now + tonumber(ARGV[at + 4]))
         or (deadline ~= '' and tonumber(deadline) <= now) then
-        return { 0, redis.call('HGETALL', key) }
+        return { redis.call('HGETALL', key) }
     end
     local fence = tonumber(last) < clock and clock_text or string.format('%.0f', last + 1)
     if started == '' then started = now_text end
@@ -35,5 +35,6 @@ return each(function(id, at)
     remove(index .. state, id)
     add(index .. 'running', created, id)
     tell(key)
-    return { 1, created, head, failed == '1' and redis.call('HGET', key, 'error') }
+    local granted = created .. '|' .. head
+    return failed == '1' and { granted, redis.call('HGET', key, 'error') } or granted
 end)

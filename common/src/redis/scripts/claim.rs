@@ -24,18 +24,30 @@ pub(in crate::redis) fn claim(claim: &Claim) -> Call {
 }
 
 pub(in crate::redis) fn claimed(value: Value) -> Result<Claimed, Unreadable> {
-    if value == Value::Nil {
-        return Ok(Claimed::Missing);
-    }
-    let values = reply::array(value)?;
-    match <[Value; 4]>::try_from(values) {
-        Ok([_, created, head, error]) => Ok(Claimed::Granted(Grant {
-            life: record::life(&reply::text(head)?, reply::text(error).ok(), None)?,
-            created: Timestamp::from_millis(reply::number(created)?),
-        })),
-        Err(mut held) => {
-            let record = held.pop().ok_or("a record was expected")?;
-            Ok(Claimed::Held(Box::new(reply::fields(record)?.read()?)))
+    let mut values = match value {
+        Value::Nil => return Ok(Claimed::Missing),
+        Value::Array(values) => values,
+        granted => return Ok(Claimed::Granted(grant(granted, None)?)),
+    };
+    match (values.pop(), values.pop()) {
+        (Some(error), Some(granted)) => {
+            let error = reply::text(error).ok();
+            Ok(Claimed::Granted(grant(granted, error)?))
         }
+        (Some(record), None) => {
+            let record = reply::fields(record)?.read()?;
+            Ok(Claimed::Held(Box::new(record)))
+        }
+        (None, _) => Err("a record was expected".to_owned()),
     }
+}
+
+fn grant(granted: Value, error: Option<String>) -> Result<Grant, Unreadable> {
+    let granted = reply::text(granted)?;
+    let (created, head) = granted.split_once('|').ok_or("a head was expected")?;
+    let created = created.parse().map_err(|_| "a time was expected")?;
+    Ok(Grant {
+        life: record::life(head, error, None)?,
+        created: Timestamp::from_millis(created),
+    })
 }
