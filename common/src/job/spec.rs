@@ -27,6 +27,8 @@ const TAGS_MAX: usize = 32;
 const EDITS_MAX: usize = 16;
 
 /// What is asked for: the part of a job that never changes, but for arguments that people mend.
+///
+/// Kept and sent without what is the default: that is most of it, and each byte costs at every step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Spec {
     /// Identifies the job for ever.
@@ -36,12 +38,15 @@ pub struct Spec {
     /// Which queue.
     pub queue: QueueName,
     /// Which of its lanes.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub lane: Lane,
     /// The arguments.
     pub args: Json,
     /// How many attempts it gets.
+    #[serde(default = "max_attempts", skip_serializing_if = "is_max_attempts")]
     pub max_attempts: u32,
     /// How long to wait between them.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub backoff: Backoff,
     /// How long one attempt may take.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration_ms")]
@@ -67,6 +72,19 @@ pub struct Spec {
     /// What its digest was before each edit. Messages from then may still be on their way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Digest>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+const fn max_attempts() -> u32 {
+    MAX_ATTEMPTS_DEFAULT
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_max_attempts(attempts: &u32) -> bool {
+    *attempts == MAX_ATTEMPTS_DEFAULT
 }
 
 /// A scalar in the headers of a message.

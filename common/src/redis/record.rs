@@ -25,7 +25,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub(super) use self::texts::{due, life, version, worker};
 use crate::{
-    job::{ATTEMPTS_KEPT, Attempt, Fence, Outcome, Record, State},
+    job::{ATTEMPTS_KEPT, Attempt, Fence, Outcome, Record, Spec, State},
     life::{Life, Step},
     ports::Edit,
 };
@@ -40,12 +40,17 @@ fn put(pairs: &mut Pairs, name: &'static str, value: impl Into<Vec<u8>>) {
     pairs.push((Cow::Borrowed(name), value.into()));
 }
 
-fn put_json(pairs: &mut Pairs, name: &'static str, value: &impl Serialize) {
-    match serde_json::to_vec(value) {
-        Ok(json) => put(pairs, name, json),
+fn put_json(pairs: &mut Pairs, name: &'static str, value: &impl Serialize, room: usize) {
+    let mut json = Vec::with_capacity(room);
+    match serde_json::to_writer(&mut json, value) {
+        Ok(()) => put(pairs, name, json),
         // Plain structures of text and numbers: there is nothing in them that JSON cannot say.
         Err(error) => tracing::error!(%error, "a field of a record could not be written"),
     }
+}
+
+fn put_spec(pairs: &mut Pairs, spec: &Spec) {
+    put_json(pairs, "spec", spec, spec.args.get().len() + 256);
 }
 
 /// A whole record, `meta` first.
@@ -53,10 +58,10 @@ pub(super) fn write(record: &Record) -> Pairs {
     let Record { spec, life, .. } = record;
     let mut pairs = Vec::with_capacity(4);
     put(&mut pairs, "meta", texts::meta(spec, record.created));
-    put_json(&mut pairs, "spec", spec);
+    put_spec(&mut pairs, spec);
     write_life(&mut pairs, life);
     if let Some(progress) = &record.progress {
-        put_json(&mut pairs, "progress", progress);
+        put_json(&mut pairs, "progress", progress, 64);
     }
     if !record.log.is_empty() {
         put(&mut pairs, "log", log(life.fence, &record.log));
@@ -75,7 +80,7 @@ pub(super) fn write(record: &Record) -> Pairs {
 pub(super) fn write_edit(edit: &Edit) -> Pairs {
     let mut pairs = Vec::with_capacity(2);
     put(&mut pairs, "meta", texts::meta(&edit.spec, edit.created));
-    put_json(&mut pairs, "spec", &edit.spec);
+    put_spec(&mut pairs, &edit.spec);
     pairs
 }
 
