@@ -69,7 +69,8 @@ async fn a_worker_that_is_cut_off_says_what_it_misses() {
     becomes(&running, 200, r#""broker":"rabbitmq","store":"redis""#).await;
 
     brokers.0.set(Mode::Refuse);
-    becomes(&running, 503, "no consumer on default.normal (rabbitmq)").await;
+    becomes(&running, 503, "no consumer on default (rabbitmq)").await;
+    becomes(&running, 503, r#""missing":["the broker at "#).await;
     brokers.0.set(Mode::Pass);
     becomes(&running, 200, r#""missing":[]"#).await;
     let (_, metrics) = get(running.listening().unwrap(), "/metrics").await;
