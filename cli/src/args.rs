@@ -26,7 +26,7 @@ Examples:
   haul run -j4 -- sha256sum {} ::: a.txt b.txt      run a command for each item, now
   haul worker --queue mail=8                        run jobs until told to stop
   haul job push haul.echo --args '{\"hello\":1}'      submit a job; prints its id
-  haul job list state:dead age:<1h                  what died in the last hour
+  haul job list state:dead 'age:<1h'                what died in the last hour
 
 TLS: amqps://… and rediss://… take, in PEM files, who may vouch for the server (else whoever this
 machine trusts), and who we are:

@@ -154,6 +154,8 @@ fn code_of_one(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
     }
     match error.downcast_ref::<RunError>() {
         Some(RunError::Connect(error)) => return Some(connect(error)),
+        Some(RunError::Broker(error)) => return Some(broker(error)),
+        Some(RunError::Store(error)) => return Some(store(error)),
         Some(RunError::Option(_)) => return Some(Code::Usage),
         _ => {}
     }

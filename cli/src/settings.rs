@@ -57,6 +57,8 @@ const FILE: &str = "haul.toml";
 pub(crate) struct Settings {
     /// Where the broker and the store are.
     pub(crate) urls: Urls,
+    /// Whether anybody said where the broker is.
+    pub(crate) is_told: bool,
     /// How much is logged; by command when absent.
     pub(crate) log: Option<String>,
     /// Where to answer monitors, by the environment.
@@ -205,16 +207,16 @@ impl Settings {
             management: file.management,
         };
         let layers = [flags, environment, file];
+        let broker = layers.iter().find_map(|layer| layer.broker.clone());
+        let is_told = broker.is_some();
         let urls = Urls {
-            broker: layers
-                .iter()
-                .find_map(|layer| layer.broker.clone())
-                .unwrap_or_else(|| DEFAULT_URL.to_owned()),
+            broker: broker.unwrap_or_else(|| DEFAULT_URL.to_owned()),
             store: store(&layers),
             namespace: layers.iter().find_map(|layer| layer.namespace.clone()),
         };
         Self {
             urls,
+            is_told,
             log: layers.iter().find_map(|layer| layer.log.clone()),
             log_format: layers
                 .iter()

@@ -304,10 +304,55 @@ fn a_backend_that_is_not_there_ends_with_69_and_no_password_is_shown() {
         assert_eq!(ran.code, Some(69), "{ran:?}");
         assert!(!format!("{ran:?}").contains("secret"), "{ran:?}");
     }
+    let doctor = place.haul(&["--broker", broker, "--store", store, "doctor"]);
+    let told: Vec<_> = doctor
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("broken"))
+        .collect();
+    assert_eq!(told.len(), 2, "each is looked at: {doctor:?}");
+    assert!(
+        told[0].contains("HAUL_BROKER") && told[1].contains("HAUL_STORE"),
+        "{told:?}"
+    );
+    assert!(
+        !doctor.stdout.contains("seen"),
+        "nobody could be asked: {doctor:?}"
+    );
     assert_eq!(
         place.haul(&["--broker", broker, "job", "list"]).code,
         Some(2),
         "no store"
+    );
+}
+
+/// As within a job of a fleet, which is not told where the fleet is.
+#[test]
+fn a_push_within_a_job_makes_no_new_file() {
+    let place = Place::new();
+    let within = |words: &[&str]| {
+        place
+            .command(words)
+            .env("HAUL_JOB_ID", "outer")
+            .output()
+            .unwrap()
+    };
+    let ran = within(&["job", "push", "haul.echo"]);
+    assert_eq!(ran.status.code(), Some(2), "{ran:?}");
+    assert!(
+        String::from_utf8_lossy(&ran.stderr).contains("within job outer"),
+        "{ran:?}"
+    );
+    assert!(!place.path("haul.db").exists());
+    place.ok(&["job", "push", "haul.echo"]);
+    assert!(
+        within(&["job", "push", "haul.echo"]).status.success(),
+        "a file that is there"
+    );
+    assert!(
+        within(&["job", "push", "haul.echo", "--broker", "sqlite:new.db"])
+            .status
+            .success()
     );
 }
 

@@ -47,6 +47,19 @@ impl From<(&str, &str)> for Urls {
     }
 }
 
+impl Urls {
+    fn namespace(&self) -> Result<Namespace, NameError> {
+        let given = self.namespace.as_deref().map(Namespace::new);
+        Ok(given.transpose()?.unwrap_or_else(Namespace::standard))
+    }
+}
+
+/// Broker and store, each by itself.
+pub type Apart = (
+    Result<Arc<dyn Broker>, ConnectError>,
+    Result<Arc<dyn Store>, ConnectError>,
+);
+
 /// A pair that cannot be connected to.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -87,10 +100,7 @@ impl Backend {
     /// When a URL is none, or what it names cannot be reached or used.
     pub async fn connect(urls: impl Into<Urls> + Send) -> Result<Self, ConnectError> {
         let urls = urls.into();
-        let namespace = match &urls.namespace {
-            Some(text) => Namespace::new(text)?,
-            None => Namespace::standard(),
-        };
+        let namespace = urls.namespace()?;
         let store_url = urls.store.as_deref().unwrap_or(&urls.broker);
         match (file(&urls.broker), file(store_url)) {
             (Some(broker), Some(store)) if broker == store => {
@@ -115,6 +125,19 @@ impl Backend {
                 })
             }
         }
+    }
+
+    /// Connects each for itself: tells which of two cannot be used.
+    ///
+    /// # Errors
+    /// When they are no two.
+    pub async fn apart(urls: &Urls) -> Result<Apart, ConnectError> {
+        let namespace = urls.namespace()?;
+        let store = urls.store.as_deref().ok_or(ConnectError::StoreMissing)?;
+        Ok(tokio::join!(
+            Self::broker(&urls.broker, file(&urls.broker), namespace.clone()),
+            Self::store(store, file(store), &namespace),
+        ))
     }
 
     async fn broker(

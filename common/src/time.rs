@@ -83,7 +83,7 @@ pub enum TimeError {
     #[error("`{0}` is not a time; write RFC 3339, such as 2027-01-31T09:30:00Z")]
     Instant(String),
     /// Not a duration.
-    #[error("`{0}` is not a duration; write for example 250ms, 30s, 5m or 1h30m")]
+    #[error("`{0}` is not a duration; write for example 250ms, 30s, 1h30m or 7d")]
     Duration(String),
 }
 
@@ -97,7 +97,7 @@ impl FromStr for Timestamp {
     }
 }
 
-/// Reads `250ms`, `30s`, `5m`, `1h30m`; a bare number is seconds.
+/// Reads `250ms`, `30s`, `5m`, `1h30m`, `7d` (of 24 hours); a bare number is seconds.
 ///
 /// # Errors
 /// When the text is anything else, or negative.
@@ -110,8 +110,12 @@ pub fn parse_duration(text: &str) -> Result<Duration, TimeError> {
             .map(|_| wait)
             .map_err(|_| wrong());
     }
-    let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
-    Duration::try_from(signed).map_err(|_| wrong())
+    let hours: Result<jiff::SignedDuration, _> = text.parse();
+    let signed = hours.or_else(|_| {
+        let days: jiff::Span = text.parse()?;
+        days.to_duration(jiff::SpanRelativeTo::days_are_24_hours())
+    });
+    Duration::try_from(signed.map_err(|_| wrong())?).map_err(|_| wrong())
 }
 
 /// Writes a duration the way [`parse_duration`] reads it: `1h30m`, `250ms`.
@@ -145,10 +149,14 @@ mod tests {
         assert_eq!(parse_duration("250ms").unwrap(), Duration::from_millis(250));
         assert_eq!(parse_duration("1h30m").unwrap(), Duration::from_secs(5400));
         assert_eq!(parse_duration("1.5").unwrap(), Duration::from_millis(1500));
+        assert_eq!(parse_duration("7d").unwrap(), Duration::from_hours(168));
+        assert_eq!(parse_duration("1d01h").unwrap(), Duration::from_hours(25));
         for wrong in [
             "",
             "soon",
             "-5s",
+            "-1d",
+            "1 month",
             "5 parsecs",
             "NaN",
             "inf",

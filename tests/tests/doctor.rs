@@ -77,6 +77,12 @@ async fn every_queue_that_differs_is_named_with_what_differs() {
     }
 }
 
+#[tokio::test]
+async fn nothing_is_unrouted_where_nothing_was_declared_yet() {
+    let broker = rabbitmq_at(amqp_url(), namespace()).await;
+    assert_eq!(broker.it.unrouted().await.unwrap(), 0);
+}
+
 /// As a foreign client does, for a queue that was never declared; returns once the broker has it.
 async fn publish_to_nobody(names: &Namespace) {
     let (_connection, channel) = channel().await;

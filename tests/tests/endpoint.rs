@@ -69,9 +69,21 @@ async fn a_worker_that_is_cut_off_says_what_it_misses() {
     becomes(&running, 200, r#""broker":"rabbitmq","store":"redis""#).await;
 
     brokers.0.set(Mode::Refuse);
-    becomes(&running, 503, "no consumer on default.normal (rabbitmq)").await;
+    becomes(&running, 503, "no consumer on default (rabbitmq)").await;
+    becomes(&running, 503, r#""missing":["the broker at "#).await;
     brokers.0.set(Mode::Pass);
     becomes(&running, 200, r#""missing":[]"#).await;
+    // Although nothing is published.
+    let publishes = r#"haul_backend_connected{backend="rabbitmq",connection="publish"} 1"#;
+    eventually("the other connection to be back", LONG, || async {
+        let (_, metrics) = get(running.listening().unwrap(), "/metrics").await;
+        if metrics.contains(publishes) {
+            Ok(())
+        } else {
+            Err(())
+        }
+    })
+    .await;
     let (_, metrics) = get(running.listening().unwrap(), "/metrics").await;
     let again = r#"haul_backend_reconnects_total{backend="rabbitmq",connection="consume"} "#;
     let count = metrics.lines().find_map(|line| line.strip_prefix(again));

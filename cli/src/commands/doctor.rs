@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 use haul_common::{
-    connect::Urls,
-    ports::{Finding, Level, QueueCounts},
+    connect::{ConnectError, Urls},
+    ports::{BrokerError, Finding, Level, QueueCounts, StoreError},
     rabbitmq::management,
     time::Timestamp,
     wire::topology::Namespace,
 };
-use haul_producer::{Pause, QueueName, StateKind, WorkerInfo};
+use haul_producer::{Backend, Pause, QueueName, StateKind, WorkerInfo};
 use serde::Serialize;
 
 use super::queue::pause_words;
@@ -77,8 +77,9 @@ pub(crate) async fn run(session: &Session, args: DoctorArgs) -> anyhow::Result<(
     let producer = match session.connect().await {
         Ok(producer) => producer,
         Err(error) => {
-            let unreachable = finding(Level::Broken, "connection", format!("{error:#}"));
-            print(session, urls, &[unreachable], &[])?;
+            let url = args.management.as_ref().or(settings.management.as_ref());
+            let findings = apart(session, &error, url.map(String::as_str)).await;
+            print(session, urls, &findings, None)?;
             return Err(error.context("cannot connect"));
         }
     };
@@ -92,7 +93,7 @@ pub(crate) async fn run(session: &Session, args: DoctorArgs) -> anyhow::Result<(
     let now = backend.store.now();
     let pauses = producer.pauses().await?;
     findings.extend(pauses.iter().map(|one| paused(one, &counts, now)));
-    print(session, urls, &findings, &workers)?;
+    print(session, urls, &findings, Some(&workers))?;
     if findings
         .iter()
         .any(|finding| finding.level == Level::Broken)
@@ -108,6 +109,44 @@ fn finding(level: Level, subject: &str, detail: String) -> Finding {
         subject: subject.to_owned(),
         detail,
     }
+}
+
+/// What can be told where not both can be used.
+async fn apart(
+    session: &Session,
+    error: &anyhow::Error,
+    management_url: Option<&str>,
+) -> Vec<Finding> {
+    let urls = &session.settings.urls;
+    let Ok((broker, store)) = Backend::apart(urls).await else {
+        return vec![finding(Level::Broken, "connection", format!("{error:#}"))];
+    };
+    let mut found = match broker {
+        Ok(broker) => broker.check(&[]).await,
+        Err(error) => vec![unusable("broker", "HAUL_BROKER", &error)],
+    };
+    if management_url.is_some() {
+        found.extend(management(urls, management_url).await);
+    }
+    match store {
+        Ok(store) => found.extend(store.check().await),
+        Err(error) => found.push(unusable("store: connection", "HAUL_STORE", &error)),
+    }
+    found
+}
+
+/// Its errors say what to do, but for the one that has several causes.
+fn unusable(subject: &str, variable: &str, error: &ConnectError) -> Finding {
+    let advice = match error {
+        ConnectError::Broker(BrokerError::Unreachable { .. })
+        | ConnectError::Store(StoreError::Unreachable { .. }) => {
+            format!(
+                "; see that it runs, and that its address ({variable}) is right and let through"
+            )
+        }
+        _ => String::new(),
+    };
+    finding(Level::Broken, subject, format!("{error}{advice}"))
 }
 
 /// Every queue that anybody has or serves.
@@ -177,7 +216,7 @@ fn paused((queue, pause): (&QueueName, &Pause), counts: &[QueueCounts], now: Tim
     };
     let words = pause_words(pause, now);
     let detail = format!(
-        "{queue} is paused {words}; {waiting} jobs wait; it goes on with: haul queue resume {queue}"
+        "{queue} is paused {words}; waiting jobs: {waiting}; it goes on with: haul queue resume {queue}"
     );
     finding(level, "pause", detail)
 }
@@ -186,13 +225,21 @@ fn print(
     session: &Session,
     urls: &Urls,
     findings: &[Finding],
-    workers: &[WorkerInfo],
+    workers: Option<&[WorkerInfo]>,
 ) -> anyhow::Result<()> {
     let broker = redact(&urls.broker);
-    let store = redact(urls.store.as_deref().unwrap_or(&urls.broker));
+    let store = match urls.store.as_deref() {
+        Some(store) => redact(store),
+        None if session.settings.is_embedded() => broker.clone(),
+        None => "none".to_owned(),
+    };
     if session.json {
         let findings = findings.iter().map(finding_view).collect();
-        let workers = workers.iter().map(worker_view).collect();
+        let workers = workers
+            .unwrap_or_default()
+            .iter()
+            .map(worker_view)
+            .collect();
         return output::json(&Report {
             broker,
             store,
@@ -209,6 +256,10 @@ fn print(
         } = finding_view(finding);
         output::line(format!("{level:<8} {subject}: {detail}"))?;
     }
+    // Where nobody could be asked, none seen means nothing.
+    let Some(workers) = workers else {
+        return Ok(());
+    };
     output::line(format!(
         "\n{} seen",
         crate::commands::job::count(workers.len(), "worker")

@@ -51,7 +51,8 @@ async fn carry_out(cli: Cli) -> anyhow::Result<()> {
         (false, false) => "warn",
     };
     let level = session.settings.log.as_deref().unwrap_or(standard);
-    let traces = log::start(level, session.settings.log_format, is_worker)?;
+    let is_long = is_worker || matches!(cli.command, Command::Exporter(_));
+    let traces = log::start(level, session.settings.log_format, is_long)?;
     let result = dispatch(&session, cli.command).await;
     session.close().await;
     traces.finish();

@@ -42,7 +42,11 @@ impl QueueMeters {
         for reason in Reason::ALL {
             of.dead.with_label_values(&[label[0], reason.as_str()]);
         }
-        let known = tasks.map(|task| (task, OnceLock::new())).collect();
+        // By now: what others lose may be counted before the first one runs here.
+        let learnt = tasks.inspect(|task| {
+            TASKS.learn(task);
+        });
+        let known = learnt.map(|task| (task, OnceLock::new())).collect();
         Self {
             wait: of.wait.with_label_values(&label),
             end_to_end: of.end_to_end.with_label_values(&label),

@@ -39,7 +39,8 @@ fn names_are_bounded() {
 #[test]
 fn a_task_without_a_handler_is_other() {
     let queue = "folding".parse().unwrap();
-    let meters = QueueMeters::new(&queue, 1, ["known"].into_iter());
+    let meters = QueueMeters::new(&queue, 1, ["known", "idle"].into_iter());
+    failed("idle", FailureReason::Lost);
     meters.task("known").started();
     meters.task("made.up").started();
     meters.task("made.up.too").started();
@@ -48,6 +49,8 @@ fn a_task_without_a_handler_is_other() {
     assert!(text.contains(&format!("{} 1", line("known"))), "{text}");
     assert!(text.contains(&format!("{} 2", line("other"))), "{text}");
     assert!(!text.contains("made.up"), "{text}");
+    let lost = "haul_job_failures_total{reason=\"lost\",task=\"idle\"} 1";
+    assert!(text.contains(lost), "one that did not run here yet: {text}");
 }
 
 #[test]

@@ -256,8 +256,8 @@ fn refusal(
 ) -> Option<SubmitError> {
     let id = id.clone();
     let because = |why: String| match declared {
-        Ok(()) => why,
-        Err(error) => format!("{why}; {error}"),
+        Err(error) if error.to_string() != why => format!("{why}; {error}"),
+        _ => why,
     };
     match confirm {
         Confirm::Accepted => None,

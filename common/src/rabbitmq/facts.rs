@@ -56,12 +56,13 @@ pub(super) async fn of_queue(
     Ok(facts)
 }
 
-/// What waits that no queue wanted.
+/// What waits that no queue wanted: nothing, as long as nobody has declared anything.
 pub(super) async fn unrouted(link: &Link, names: &Namespace) -> Result<u64, BrokerError> {
     let (_, channel) = link.channel().await?;
     let name = names.unrouted();
     match timeout(ANSWER, look(&channel, &name)).await {
         Ok(Ok(seen)) => Ok(seen.ready),
+        Ok(Err(error)) if errors::is_not_found(&error) => Ok(0),
         Ok(Err(error)) => Err(errors::of_request(link.address(), &name, &error)),
         Err(_) => Err(errors::overdue(link.address(), &name)),
     }

@@ -1,16 +1,20 @@
 //! One connection: built when it is needed, dropped whole on any error, rebuilt with a pause.
 //!
 //! A call that finds the broker away fails at once; the next one tries again, but not before the
-//! pause is over (jittered, 50 ms to 1 s). The pauses begin anew once a connection has lasted.
+//! pause is over (jittered, 50 ms to 1 s). The pauses begin anew once a connection has lasted. What
+//! is lost, [`keep`] also rebuilds where nobody needs it for now.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, uri::AMQPUri};
 use rustls::ClientConfig;
 use tokio::{
-    sync::Mutex,
-    time::{Instant, timeout},
+    sync::{Mutex, watch},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -26,6 +30,8 @@ use crate::{metrics::BackendMeters, ports::BrokerError};
 const CONNECT: Duration = Duration::from_secs(10);
 /// A connection that lived this long was no accident.
 const LASTED: Duration = Duration::from_secs(5);
+/// Between two tries to rebuild what nobody needs for now.
+const KEPT: Duration = Duration::from_secs(1);
 /// How long a polite goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -36,6 +42,7 @@ pub(super) struct Link {
     address: Arc<Address>,
     state: Mutex<State>,
     meters: BackendMeters,
+    lost: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -74,6 +81,7 @@ impl Link {
             purpose,
             address,
             meters: BackendMeters::new(super::KIND, purpose),
+            lost: watch::Sender::new(()),
             state: Mutex::new(State {
                 live: None,
                 generation: 0,
@@ -191,6 +199,7 @@ impl Link {
     fn drop_live(&self, state: &mut State) {
         if let Some(live) = state.live.take() {
             self.meters.down();
+            self.lost.send_replace(());
             // Not waited for: it may hang as long as the peer does.
             tokio::spawn(goodbye(live));
         }
@@ -205,6 +214,27 @@ impl Link {
             goodbye(live).await;
         }
     }
+}
+
+/// Rebuilds a connection once it is lost, until the link is closed or dropped: whoever publishes but
+/// now and then would long seem cut off from a broker that is back.
+pub(super) fn keep(link: &Arc<Link>) {
+    let (weak, mut lost) = (Arc::downgrade(link), link.lost.subscribe());
+    tokio::spawn(async move {
+        while lost.changed().await.is_ok() {
+            while is_away(&weak).await {
+                sleep(KEPT).await;
+            }
+        }
+    });
+}
+
+async fn is_away(link: &Weak<Link>) -> bool {
+    let Some(link) = link.upgrade() else {
+        return false;
+    };
+    // What fails without being unreachable is closed.
+    !matches!(link.live().await, Ok(_) | Err(BrokerError::Failed { .. }))
 }
 
 async fn connect(

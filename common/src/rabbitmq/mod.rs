@@ -80,6 +80,7 @@ impl RabbitMq {
         let publishing = Arc::new(Link::new("publish", Arc::clone(&address)));
         let consuming = Arc::new(Link::new("consume", address));
         publishing.live().await?;
+        [&publishing, &consuming].into_iter().for_each(link::keep);
         let topology = Arc::new(Topology::new(namespace.clone(), Arc::clone(&publishing)));
         Ok(Arc::new(Self {
             publisher: Publisher::start(Arc::clone(&publishing), Arc::clone(&topology)),

@@ -51,19 +51,20 @@ pub(super) fn list(
         records: Vec::new(),
         next: None,
     };
-    let mut scanned = 0;
+    let (mut scanned, mut last) = (0, (0_i64, 0_i64));
     while let Some(row) = rows.next()? {
+        if listing.records.len() == limit || scanned == SCANNED_MAX {
+            listing.next = Some(format!("{}:{}", last.0, last.1));
+            break;
+        }
         scanned += 1;
         let seq: i64 = row.get("seq")?;
+        last = (row.get("created")?, seq);
         if may_match(row, filter)? {
             let record = row::record(db, Key::Seq(seq), true)?;
             listing
                 .records
                 .extend(record.filter(|record| filter.matches(record, now)));
-        }
-        if listing.records.len() == limit || scanned == SCANNED_MAX {
-            listing.next = Some(format!("{}:{seq}", row.get::<_, i64>("created")?));
-            break;
         }
     }
     Ok(listing)

@@ -125,6 +125,12 @@ pub async fn every_word_of_a_filter_chooses(store: &dyn Store) {
             assert_eq!(found, meant, "`{text}`, {limit} at a time");
         }
     }
+    let all = PageRequest {
+        limit: records.len(),
+        after: None,
+    };
+    let page = store.list(&Filter::default(), all).await.unwrap();
+    assert_eq!(page.next, None, "nothing comes after the last");
 }
 
 /// A filter sees a job where it is now, not where it was.

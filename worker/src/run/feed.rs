@@ -77,7 +77,12 @@ pub(super) async fn run(
                 }
             }
             Err(error) => {
-                tracing::warn!(%queue, %lane, %error, "no consumer yet");
+                // With the broker away, all lanes say the same, and say it again.
+                if hub.readiness.blame(&queue, lane, error.to_string()) {
+                    tracing::warn!(%queue, %lane, %error, "no consumer yet");
+                } else {
+                    tracing::debug!(%queue, %lane, %error, "no consumer yet");
+                }
                 // It may have been deleted; what is wrong with declaring it, consuming tells.
                 let _ = hub
                     .protocol

@@ -1,7 +1,7 @@
 //! Whether the loops may take new jobs.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -105,17 +105,20 @@ impl Gate<'_> {
     }
 }
 
+/// Lanes without a consumer, and why they have none, where that was told.
+type Missing = BTreeMap<(QueueName, Lane), Option<String>>;
+
 /// Which consumers are attached and get what they should.
 #[derive(Debug)]
 pub(super) struct Readiness {
-    missing: Mutex<BTreeSet<(QueueName, Lane)>>,
+    missing: Mutex<Missing>,
     ready: watch::Sender<bool>,
 }
 
 impl Readiness {
     /// For a consumer on each lane of these queues.
     pub(super) fn new<'q>(queues: impl Iterator<Item = &'q QueueName>) -> Self {
-        let lanes = |queue: &QueueName| Lane::ALL.map(|lane| (queue.clone(), lane));
+        let lanes = |queue: &QueueName| Lane::ALL.map(|lane| ((queue.clone(), lane), None));
         Self {
             missing: Mutex::new(queues.flat_map(lanes).collect()),
             ready: watch::Sender::new(false),
@@ -131,11 +134,21 @@ impl Readiness {
     }
 
     /// Lanes without a consumer.
-    pub(super) fn missing(&self) -> BTreeSet<(QueueName, Lane)> {
+    pub(super) fn missing(&self) -> Missing {
         self.lock().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<(QueueName, Lane)>> {
+    /// Why a lane has no consumer; and whether that is news, of whatever lane.
+    pub(super) fn blame(&self, queue: &QueueName, lane: Lane, why: String) -> bool {
+        let mut missing = self.lock();
+        let is_news = !missing.values().flatten().any(|known| *known == why);
+        if let Some(known) = missing.get_mut(&(queue.clone(), lane)) {
+            *known = Some(why);
+        }
+        is_news
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Missing> {
         self.missing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -151,7 +164,7 @@ impl Readiness {
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut BTreeSet<(QueueName, Lane)>)) {
+    fn change(&self, change: impl FnOnce(&mut Missing)) {
         let mut missing = self.lock();
         change(&mut missing);
         let ready = missing.is_empty();
@@ -174,7 +187,7 @@ impl Drop for Attached<'_> {
     fn drop(&mut self) {
         let lane = self.lane.clone();
         self.readiness.change(|missing| {
-            missing.insert(lane);
+            missing.insert(lane, None);
         });
     }
 }

@@ -23,7 +23,7 @@ Filter words, all of which must hold:
 
 Examples:
   haul job list
-  haul job list state:dead age:<1h
+  haul job list state:dead 'age:<1h'
   haul job list batch:import-7 --all --json | jq -r .id")]
 pub(crate) struct ListArgs {
     /// Words that choose jobs [default: all jobs]

@@ -1,6 +1,6 @@
 //! Just enough HTTP to ask the management API: one request, one connection.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, io::ErrorKind, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tokio::{
@@ -17,6 +17,8 @@ use crate::tls::{Tls, explained};
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Thousands of queues fit into this.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+const SWITCH_ON: &str = "rabbitmq-plugins enable rabbitmq_management switches it on";
 
 /// Where the API is. Shows without user and password.
 pub(super) struct Server {
@@ -72,18 +74,22 @@ impl Server {
         let text = match timeout(PATIENCE, self.exchange(path)).await {
             Ok(Ok(text)) => text,
             Ok(Err(error)) => {
-                return Err(explained(
-                    &self.to_string(),
-                    error.to_string(),
-                    Some(&error),
-                ));
+                let why = explained(&self.to_string(), error.to_string(), Some(&error));
+                return Err(match error.kind() {
+                    ErrorKind::ConnectionRefused => format!("{why}; {SWITCH_ON}"),
+                    _ => why,
+                });
             }
             Err(_) => return Err(format!("no answer within {} s", PATIENCE.as_secs())),
         };
         let (status, answer) = understand(&text).ok_or("what answers there speaks no HTTP")?;
         match status {
             200 => Ok(answer),
-            401 => Err("it does not know this user and password".to_owned()),
+            401 => Err(
+                "it does not know this user and password: take one that `rabbitmqctl list_users` \
+                         shows with the tag `monitoring`, or make it"
+                    .to_owned(),
+            ),
             403 => Err("the user may not look: give it the tag `monitoring`".to_owned()),
             404 => Err(format!(
                 "{path}: no such virtual host, or not the management plugin"

@@ -131,7 +131,7 @@ pub(super) fn nodes(nodes: &[Node]) -> Vec<Finding> {
         ] {
             if alarmed {
                 let detail =
-                    format!("{name}: {what}; nothing can be published until then: {advice}");
+                    format!("{name}: {what}; nothing can be published until it is over: {advice}");
                 found.push(finding(Level::Broken, "broker alarms", detail));
             }
         }

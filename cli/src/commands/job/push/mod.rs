@@ -27,7 +27,12 @@ use serde_json::value::RawValue;
 pub use self::door::{Row, rows};
 use self::{many::Input, plan::Plan, rows::Format};
 use super::wait;
-use crate::{exit::Exit, output, session::Session};
+use crate::{
+    exit::Exit,
+    output,
+    session::Session,
+    settings::{Settings, env},
+};
 
 /// The job.
 #[derive(Debug, Args)]
@@ -42,7 +47,7 @@ before the first job is submitted; if one is wrong, all that is wrong is told by
 nothing is submitted (exit code 1). Prints the batch that all of them belong to. With --id, the
 same file can be pushed again: what is there already is not submitted twice.
 
-Durations: 250ms, 30s, 5m, 1h30m. Times: RFC 3339, such as 2027-01-31T09:30:00Z.
+Durations: 250ms, 30s, 1h30m, 7d. Times: RFC 3339, such as 2027-01-31T09:30:00Z.
 
 Examples:
   haul job push haul.echo --args '{\"hello\": \"world\"}'
@@ -148,11 +153,25 @@ struct PushView<'a> {
     existing: Option<StateKind>,
 }
 
+/// A fleet's workers do not tell their jobs where it is: what such a job submits would go to a new
+/// file that nobody reads.
+fn refuse_nowhere(settings: &Settings) -> anyhow::Result<()> {
+    let is_new = settings.file().is_some_and(|file| !file.exists());
+    match env("HAUL_JOB_ID") {
+        Some(id) if is_new && !settings.is_told => Err(Exit::usage(format!(
+            "this runs within job {id}, which is not told where jobs are, and there is no file of \
+             jobs here: give --broker and --store, or --config FILE"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Submits the job, or one for each row.
 ///
 /// # Errors
 /// When an option or a row is wrong, or a job is not accepted.
 pub(super) async fn run(session: &Session, args: PushArgs) -> anyhow::Result<()> {
+    refuse_nowhere(&session.settings)?;
     let body = args.args.as_deref().map(arguments).transpose()?;
     let (path, format) = match (args.jsonl, args.csv) {
         (Some(path), _) => (path, Format::Jsonl),
