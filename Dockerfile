@@ -3,7 +3,7 @@ ARG RUST=1.95.0
 ARG DEBIAN=trixie
 ARG DEBIAN_POINT=13.8
 
-FROM rust:${RUST}-slim-${DEBIAN} AS build
+FROM rust:${RUST}-${DEBIAN} AS build
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
