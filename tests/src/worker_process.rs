@@ -177,6 +177,8 @@ pub struct Settings {
     pub guard_after: Duration,
     /// Where it crashes.
     pub crash_at: Option<&'static str>,
+    /// Where it freezes.
+    pub freeze_at: Option<&'static str>,
 }
 
 impl Default for Settings {
@@ -185,6 +187,7 @@ impl Default for Settings {
             slots: 4,
             guard_after: Duration::from_secs(600),
             crash_at: None,
+            freeze_at: None,
         }
     }
 }
@@ -226,6 +229,7 @@ impl WorkerProcess {
         let mut command = command(site);
         command
             .envs(settings.crash_at.map(|point| ("HAUL_CRASH_AT", point)))
+            .envs(settings.freeze_at.map(|point| ("HAUL_FREEZE_AT", point)))
             .args([QUEUE, &settings.slots.to_string()])
             .arg(settings.guard_after.as_millis().to_string())
             .arg(site.ledger_path())

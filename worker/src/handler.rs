@@ -17,7 +17,8 @@ pub(crate) enum Stopped {
     Rejected(String),
 }
 
-type Attempt = Pin<Box<dyn Future<Output = Result<Json, Stopped>> + Send>>;
+/// A handler at work.
+pub(crate) type Attempt = Pin<Box<dyn Future<Output = Result<Json, Stopped>> + Send>>;
 type Handler = Arc<dyn Fn(Arc<Core>) -> Attempt + Send + Sync>;
 
 /// Handlers by the names of their tasks, and one for all others.

@@ -1,19 +1,24 @@
-//! Named points at which tests end a process, to see what survives.
+//! Named points at which tests end or freeze a process, to see what survives.
 
-/// Ends the process at once, as `kill -9` would, when `HAUL_CRASH_AT` names this point. Does
-/// nothing unless built with the feature `faults`.
+/// Ends the process at once, as `kill -9` would, when `HAUL_CRASH_AT` names this point; freezes it, as
+/// `kill -STOP` would, when `HAUL_FREEZE_AT` does. Does nothing unless built with the feature `faults`.
 #[inline]
 pub fn point(name: &str) {
     #[cfg(feature = "faults")]
     {
-        use std::sync::OnceLock;
-        static AT: OnceLock<Option<String>> = OnceLock::new();
-        if AT
-            .get_or_init(|| std::env::var("HAUL_CRASH_AT").ok())
-            .as_deref()
-            == Some(name)
-        {
+        use std::sync::LazyLock;
+        static CRASH: LazyLock<Option<String>> =
+            LazyLock::new(|| std::env::var("HAUL_CRASH_AT").ok());
+        static FREEZE: LazyLock<Option<String>> =
+            LazyLock::new(|| std::env::var("HAUL_FREEZE_AT").ok());
+        if CRASH.as_deref() == Some(name) {
             std::process::abort();
+        }
+        if FREEZE.as_deref() == Some(name) {
+            let own = std::process::id().to_string();
+            let _ = std::process::Command::new("kill")
+                .args(["-STOP", &own])
+                .status();
         }
     }
     #[cfg(not(feature = "faults"))]

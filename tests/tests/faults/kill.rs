@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use haul_common::job::Outcome;
+use haul_common::job::{Outcome, StateKind};
 use haul_tests::{
     site::{BOTH, Kind, Site, outcomes},
     wait::{SOON, eventually},
@@ -89,6 +89,35 @@ async fn a_worker_that_was_frozen_past_its_lease_is_refused() {
         assert_eq!(again.life.fence, record.life.fence);
         assert_eq!(outcomes(&again), outcomes(&record));
         site.is_empty(0, SOON).await;
+    }))
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_was_frozen_between_claim_and_start_does_not_start() {
+    futures_util::future::join_all(BOTH.map(|kind| async move {
+        let site = Site::of(kind).await;
+        let settings = Settings {
+            freeze_at: Some("claim.granted"),
+            ..Settings::default()
+        };
+        let frozen = WorkerProcess::ready(&site, &settings).await;
+        let id = site.submit(&["ok"]).await;
+        eventually("its claim", SOON, || async {
+            let state = site.record(&id).await.life.state.kind();
+            (state == StateKind::Running).then_some(()).ok_or(state)
+        })
+        .await;
+        let _other = WorkerProcess::ready(&site, &Settings::default()).await;
+        let record = site.ended(&id, Duration::from_secs(45)).await;
+        assert_eq!(outcomes(&record), [Outcome::Lost, Outcome::Succeeded]);
+        frozen.cont();
+        eventually("its word", SOON, || async {
+            let lost = frozen.said("lost its job");
+            if lost { Ok(()) } else { Err(frozen.log()) }
+        })
+        .await;
+        assert_eq!(site.ledger().count("start", &id), 1, "{kind:?}");
     }))
     .await;
 }

@@ -1,6 +1,6 @@
 //! One delivery, from its arrival to its settlement.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use haul_common::{
     job::{FailureKind, JobId, Reason},
@@ -33,7 +33,8 @@ pub(super) async fn run(
     let id = delivery.message.head.message_id.as_deref();
     let id: JobId = id.and_then(|id| id.parse().ok()).unwrap_or_default();
     let busy = hub.table.busy(id);
-    match receive(&hub, &delivery, &busy).await {
+    let (receipt, claimed) = receive(&hub, &delivery, &busy).await;
+    match receipt {
         Some(Receipt::Run(assignment)) => {
             hub.errand.use_up(turn);
             let (spec, number) = (&assignment.spec, assignment.life.attempt);
@@ -46,7 +47,7 @@ pub(super) async fn run(
             if hub.stop.has_reached(Level::Abort) {
                 core.stop(StopCause::Stopping);
             }
-            let work = work(&hub, &core, meter, delivery.settlement, slot);
+            let work = work(&hub, &core, claimed, meter, delivery.settlement, slot);
             work.instrument(span).await;
             busy.ended(core.assignment.life.fence);
         }
@@ -56,19 +57,21 @@ pub(super) async fn run(
 }
 
 /// Keeps the delivery while a backend is away for a moment: given back, it would come again at
-/// once. When it stays away, others may reach it: then the feeds stop, and this goes back.
-async fn receive(hub: &Hub, delivery: &Delivery, busy: &Busy<'_>) -> Option<Receipt> {
+/// once. When it stays away, others may reach it: then the feeds stop, and this goes back. Says since
+/// when the job may be ours.
+async fn receive(hub: &Hub, delivery: &Delivery, busy: &Busy<'_>) -> (Option<Receipt>, Instant) {
     loop {
+        let claimed = Instant::now();
         match hub
             .protocol
             .receive(delivery, hub.id(), |_| busy.elsewhere())
             .await
         {
-            Ok(receipt) => return Some(receipt),
+            Ok(receipt) => return (Some(receipt), claimed),
             Err(ProtocolError::Store(error)) if !error.is_retryable() => {
                 tracing::error!(%error, "a message is put off: its job cannot be looked at");
                 if let Ok(receipt) = Box::pin(hub.protocol.put_aside(delivery)).await {
-                    return Some(receipt);
+                    return (Some(receipt), claimed);
                 }
                 hub.health.report(false);
             }
@@ -80,8 +83,8 @@ async fn receive(hub: &Hub, delivery: &Delivery, busy: &Busy<'_>) -> Option<Rece
             }
         }
         tokio::select! {
-            () = hub.stop.reached(Level::Quiet) => return None,
-            () = hub.health.away() => return None,
+            () = hub.stop.reached(Level::Quiet) => return (None, claimed),
+            () = hub.health.away() => return (None, claimed),
             () = hub.health.well() => {}
         }
     }
@@ -91,13 +94,14 @@ async fn receive(hub: &Hub, delivery: &Delivery, busy: &Busy<'_>) -> Option<Rece
 async fn work(
     hub: &Hub,
     core: &Arc<Core>,
+    claimed: Instant,
     mut meter: Meter<'_>,
     settlement: Settlement,
     slot: OwnedSemaphorePermit,
 ) {
     hub.show(core.spec().id.clone(), core.assignment.life.clone());
     let mut settlement = Some(settlement);
-    let ended = supervise::run(hub, core, &mut settlement).await;
+    let ended = supervise::run(hub, core, claimed, &mut settlement).await;
     meter.over(ended.as_ref());
     if let Some(ended) = &ended {
         slow_down(hub, core, ended);

@@ -1,6 +1,10 @@
 //! Says that the worker lives, and hears which attempts are to stop, and which queues are paused.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
 use haul_common::{
@@ -76,7 +80,9 @@ pub(super) async fn beat(hub: &Hub) -> Result<(), StoreError> {
         worker,
         running: running.clone(),
     };
+    let sent = Instant::now();
     let pulse = hub.protocol.backend().store.beat(beat).await?;
+    hub.tenure.beat(sent, Instant::now());
     act(hub, &pulse, running.into_iter().collect());
     pause(hub, &pulse);
     join_all(pulse.forgotten.iter().map(|id| remind(hub, id))).await;

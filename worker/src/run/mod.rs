@@ -28,6 +28,7 @@ mod sheep;
 mod status;
 mod supervise;
 mod table;
+mod tenure;
 
 use std::{
     collections::BTreeMap,
@@ -67,6 +68,7 @@ use launch::Launcher;
 use overdue::Passed;
 use room::Room;
 use table::Table;
+use tenure::Tenure;
 
 /// What the loops need to know.
 #[derive(Debug)]
@@ -130,6 +132,7 @@ struct Hub {
     worker: WorkerInfo,
     registry: Registry,
     table: Table,
+    tenure: Arc<Tenure>,
     health: Health,
     alive: Arc<Alive>,
     gates: Gates,
@@ -220,6 +223,7 @@ pub(crate) async fn start(parts: Parts) -> Result<Running, RunError> {
         worker,
         registry,
         table: Table::default(),
+        tenure: Arc::new(Tenure::new()),
         health: Health::default(),
         alive: Arc::default(),
         gates: Gates::default(),

@@ -10,10 +10,10 @@ use haul_common::{
 use tokio::time::{Instant, error::Elapsed};
 use tracing::Instrument;
 
-use super::{ABORT_GRACE, Hub, launch::Started};
+use super::{ABORT_GRACE, Hub, launch::Started, tenure::Tenure};
 use crate::{
     context::{Core, StopCause},
-    handler::Stopped,
+    handler::{Attempt, Stopped},
 };
 
 /// How long a handler may take to stop when asked, before it is aborted.
@@ -32,6 +32,7 @@ type Joined = <Handler as Future>::Output;
 pub(super) async fn run(
     hub: &Hub,
     core: &Arc<Core>,
+    claimed: std::time::Instant,
     settlement: &mut Option<Settlement>,
 ) -> Option<Ended> {
     let spec = core.spec();
@@ -39,7 +40,13 @@ pub(super) async fn run(
         let why = format!("no handler is registered for task `{}`", spec.task);
         return Some(Ended::Refused(Reason::UnknownTask, why));
     };
-    let mut handler = hub.launcher.start(handler(core.clone()).in_current_span());
+    let handler = begin(
+        handler(core.clone()),
+        core.clone(),
+        hub.tenure.clone(),
+        claimed,
+    );
+    let mut handler = hub.launcher.start(handler.in_current_span());
     let limit = Limit::of(core, hub.protocol.backend().store.now());
     let mut guard_at = Some(Instant::now() + hub.guard_after);
     loop {
@@ -69,6 +76,20 @@ pub(super) async fn run(
             () = write_notes(core) => {}
         }
     }
+}
+
+/// Runs the handler, unless its job may have become somebody else's since it was claimed.
+async fn begin(
+    handler: Attempt,
+    core: Arc<Core>,
+    tenure: Arc<Tenure>,
+    claimed: std::time::Instant,
+) -> Result<Json, Stopped> {
+    if !tenure.holds(claimed, std::time::Instant::now()) {
+        core.stop(StopCause::Lost);
+        return Err(Stopped::Rejected("its worker was away for too long".into()));
+    }
+    handler.await
 }
 
 /// Lets a guard stand in for the delivery; says when to try again if there is none yet.
