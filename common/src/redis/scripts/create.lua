@@ -10,9 +10,8 @@ local queues, batches = {}, {}
 return each(function(id, at, last)
     local key, queue, created, expires = KEYS[1] .. id, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
     local state, batch = ARGV[at + 4], ARGV[at + 5]
-    local known = redis.call('HMGET', key, 'head', 'meta')
-    if known[1] then
-        local digest = '^[^|]*'
+    if redis.call('HEXISTS', key, 'head') == 1 then
+        local known, digest = redis.call('HMGET', key, 'head', 'meta'), '^[^|]*'
         if string.match(known[2], digest) ~= string.match(ARGV[at + 7], digest) then
             return 'conflict'
         end
