@@ -82,7 +82,7 @@ const fn max_attempts() -> u32 {
     MAX_ATTEMPTS_DEFAULT
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 const fn is_max_attempts(attempts: &u32) -> bool {
     *attempts == MAX_ATTEMPTS_DEFAULT
 }
