@@ -104,15 +104,24 @@ impl Golden {
         }
     }
 
+    fn spec(&self) -> Spec {
+        // Through text: arguments are kept as they are written.
+        serde_json::from_str(&self.job.spec.to_string()).unwrap()
+    }
+
     /// The job.
     pub fn envelope(&self) -> Envelope {
-        // Through text: arguments are kept as they are written.
-        let spec: Spec = serde_json::from_str(&self.job.spec.to_string()).unwrap();
         let args = serde_json::from_str(&self.body).unwrap();
         Envelope {
             attempt: self.job.attempt,
             guard: self.job.guard,
-            ..Envelope::first(Spec { args, ..spec }, self.job.due)
+            ..Envelope::first(
+                Spec {
+                    args,
+                    ..self.spec()
+                },
+                self.job.due,
+            )
         }
     }
 
@@ -122,14 +131,17 @@ impl Golden {
         let (queue, lane) = origin_of(&self.routing_key).unwrap();
         let read = decode(message, (&queue, lane), ARRIVAL);
         let read = read.unwrap_or_else(|error| panic!("{name}: {error}"));
-        let text = serde_json::to_string(&read.spec).unwrap();
-        let spec: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(spec, self.job.spec, "{name}");
+        assert_eq!(value(&read.spec), value(&self.spec()), "{name}");
         assert_eq!(read.spec.args.get(), self.body, "{name}");
         assert_eq!(read.attempt, self.job.attempt, "{name}");
         assert_eq!(read.due, self.job.due, "{name}");
         assert_eq!(read.guard, self.job.guard, "{name}");
     }
+}
+
+/// As it is kept, for people to compare.
+fn value(spec: &Spec) -> Value {
+    serde_json::from_str(&serde_json::to_string(spec).unwrap()).unwrap()
 }
 
 impl Wrong {

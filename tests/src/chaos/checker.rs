@@ -20,6 +20,9 @@ use jobs::{Job, Run, gather};
 pub use recovery::Waits;
 use recovery::recovery;
 
+/// A job that this many workers were lost under is given up.
+const CRASH_LIMIT: u32 = 3;
+
 /// Counts that must be zero, and figures.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Verdict {
@@ -161,6 +164,13 @@ fn outcome(verdict: &mut Verdict, job: &Job<'_>, faults: &Faults<'_>) -> Option<
             (true, _) if !faults.rollback(job.last_seen(), u64::MAX) => Some("end_not_recorded"),
             (true, _) => None,
             (false, true) if forgotten => None,
+            // It was dead before that; its letter remembers.
+            (false, false)
+                if forgotten && job.dead_letter && job.runs.len() >= CRASH_LIMIT as usize =>
+            {
+                verdict.given_up += 1;
+                None
+            }
             (false, _) => accepted.then_some("lost"),
         };
     };
@@ -174,7 +184,7 @@ fn outcome(verdict: &mut Verdict, job: &Job<'_>, faults: &Faults<'_>) -> Option<
             job.cancel_asked.is_none().then_some("lost")
         }
         _ => {
-            let limit = last.reason.as_deref() == Some("crashed") && last.crashes >= 3;
+            let limit = last.reason.as_deref() == Some("crashed") && last.crashes >= CRASH_LIMIT;
             verdict.given_up += u64::from(limit);
             (!limit).then_some("dead_without_cause")
         }

@@ -59,9 +59,10 @@ pub async fn run(dir: &Path, seed: u64, shape: &Shape, tracks: Tracks) -> Result
     let attempted = load.await?;
     run.submitted_us = now_us();
     run.calm_us = run.calm_us.max(run.submitted_us);
-    run.drained_us = drain(&direct, &submitter.progress, shape.drain).await;
+    run.drained_us = drain(&hands.stage, &direct, &submitter.progress, shape.drain).await;
     sleep(AFTERWARDS).await;
     run.left = hands.stage.left().await;
+    run.dead_letters = hands.stage.dead_letters().await?;
     drop(supervision);
     run.seen.clone_from(&hands.seen.lock().unwrap());
     write_lines(&dir.join(FINALS), &finals(&direct, attempted).await)?;
@@ -148,10 +149,15 @@ async fn play(hands: &Arc<Hands>, tracks: Tracks) -> Result<()> {
 }
 
 /// Waits until no job is open; says when that was.
-async fn drain(direct: &Producer, progress: &Progress, limit: Duration) -> Option<u64> {
+async fn drain(
+    stage: &Stage,
+    direct: &Producer,
+    progress: &Progress,
+    limit: Duration,
+) -> Option<u64> {
     let end = Instant::now() + limit;
     while Instant::now() < end {
-        if is_drained(direct, progress).await.unwrap_or(false) {
+        if is_drained(stage, direct, progress).await.unwrap_or(false) {
             return Some(now_us());
         }
         sleep(Duration::from_millis(200)).await;
@@ -159,10 +165,12 @@ async fn drain(direct: &Producer, progress: &Progress, limit: Duration) -> Optio
     None
 }
 
-async fn is_drained(direct: &Producer, progress: &Progress) -> Result<bool> {
+async fn is_drained(stage: &Stage, direct: &Producer, progress: &Progress) -> Result<bool> {
     for job in progress.pending() {
         match direct.find(&id(job)).await? {
             Some(record) if record.life.state.kind().is_terminal() => progress.forget(job),
+            // It was dead when the store was emptied; nobody else remembers it.
+            None if stage.dead_letters().await?.contains(&job) => progress.forget(job),
             _ => return Ok(false),
         }
     }

@@ -1,7 +1,7 @@
 //! What a run leaves behind for the checker: files in one folder, readable again later.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs,
     io::{self, BufRead, BufReader, BufWriter, Write},
     path::Path,
@@ -99,6 +99,9 @@ pub struct Run {
     pub drained_us: Option<u64>,
     /// Queues that were not empty in the end, with their messages.
     pub left: String,
+    /// Jobs that the queue of dead letters holds.
+    #[serde(default)]
+    pub dead_letters: BTreeSet<u64>,
     /// Violations that the driver saw by itself.
     pub seen: Vec<String>,
 }

@@ -1,6 +1,7 @@
 //! What a run plays on: private servers, or one file; and ways around the faults.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -8,10 +9,15 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use haul_common::connect::Urls;
+use haul_common::{connect::Urls, wire::topology::Namespace};
 use haul_producer::Producer;
+use lapin::{ConnectionProperties, options::BasicGetOptions};
 
-use super::{cluster::Cluster, fleet::Links};
+use super::{
+    cluster::Cluster,
+    fleet::Links,
+    load::{QUEUE, number},
+};
 use crate::servers::Server;
 
 /// The namespace of all runs: their servers are their own.
@@ -128,6 +134,30 @@ impl Stage {
         let all = tokio::task::spawn_blocking(list).await.unwrap_or_default();
         let left = all.lines().filter(|line| !line.ends_with("\t0\t0"));
         left.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Jobs that the queue of dead letters holds; none for a file, which forgets nothing.
+    ///
+    /// # Errors
+    /// When the broker cannot be asked.
+    pub async fn dead_letters(&self) -> Result<BTreeSet<u64>> {
+        if matches!(self, Self::Embedded { .. }) {
+            return Ok(BTreeSet::new());
+        }
+        let broker = self.urls(None).broker;
+        let connection =
+            lapin::Connection::connect(&broker, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        let queue = Namespace::new(NAMESPACE)?.dead_queue(&QUEUE.parse()?);
+        let mut jobs = BTreeSet::new();
+        let options = BasicGetOptions { no_ack: false };
+        while let Some(letter) = channel.basic_get(queue.clone().into(), options).await? {
+            let id = letter.properties.message_id().as_ref();
+            jobs.extend(id.and_then(|id| number(id.as_str())));
+        }
+        // None is acknowledged: all go back.
+        connection.close(200, "seen".into()).await?;
+        Ok(jobs)
     }
 
     /// The small disk.

@@ -27,6 +27,8 @@ pub(super) struct Job<'e> {
     pub(super) cancelled: Option<u64>,
     pub(super) runs: Vec<Run<'e>>,
     pub(super) last: Option<&'e Final>,
+    /// The queue of dead letters holds it.
+    pub(super) dead_letter: bool,
 }
 
 impl Job<'_> {
@@ -69,6 +71,9 @@ pub(super) fn gather(evidence: &Evidence) -> BTreeMap<u64, Job<'_>> {
     }
     for last in &evidence.finals {
         jobs.entry(last.job).or_default().last = Some(last);
+    }
+    for number in &evidence.run.dead_letters {
+        jobs.entry(*number).or_default().dead_letter = true;
     }
     for job in jobs.values_mut() {
         job.runs.sort_by_key(|run| (run.fence, run.start));

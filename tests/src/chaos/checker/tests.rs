@@ -108,6 +108,25 @@ fn what_was_accepted_and_is_nowhere_is_lost() {
 }
 
 #[test]
+fn what_was_given_up_before_the_store_forgot_is_in_its_dead_letter() {
+    let mut given_up = accepted();
+    for (worker, at) in [("a", 7), ("b", 8), ("c", 9)] {
+        let run = runs(given_up, worker, at, &[(What::Start, at)]);
+        given_up = hit(run, Hit::Killed(worker.to_owned()), at, at);
+    }
+    let mut forgotten = hit(given_up.clone(), Hit::Rollback, 20, 20);
+    assert_eq!(found(&forgotten), ["lost"]);
+    forgotten.run.dead_letters.insert(1);
+    assert_eq!(check(&forgotten).given_up, 1);
+    given_up.run.dead_letters.insert(1);
+    assert_eq!(
+        found(&given_up),
+        ["lost"],
+        "the store had no reason to forget"
+    );
+}
+
+#[test]
 fn what_has_not_ended_is_stuck() {
     assert_eq!(found(&with(accepted(), ended("queued", &[]))), ["stuck"]);
 }
