@@ -74,11 +74,12 @@ struct WorkerView<'a> {
 pub(crate) async fn run(session: &Session, args: DoctorArgs) -> anyhow::Result<()> {
     let settings = &session.settings;
     let urls = &settings.urls;
+    let management_url = args.management.as_ref().or(settings.management.as_ref());
+    let management_url = management_url.map(String::as_str);
     let producer = match session.connect().await {
         Ok(producer) => producer,
         Err(error) => {
-            let url = args.management.as_ref().or(settings.management.as_ref());
-            let findings = apart(session, &error, url.map(String::as_str)).await;
+            let findings = apart(session, &error, management_url).await;
             print(session, urls, &findings, None)?;
             return Err(error.context("cannot connect"));
         }
@@ -86,8 +87,7 @@ pub(crate) async fn run(session: &Session, args: DoctorArgs) -> anyhow::Result<(
     let backend = producer.backend();
     let (workers, counts) = (producer.workers().await?, producer.counts().await?);
     let mut findings = backend.broker.check(&queues(&workers, &counts)).await;
-    let url = args.management.as_ref().or(settings.management.as_ref());
-    findings.extend(management(urls, url.map(String::as_str)).await);
+    findings.extend(management(urls, management_url).await);
     findings.extend(backend.store.check().await);
     findings.push(waiting_without_worker(&counts, &workers));
     let now = backend.store.now();

@@ -1,6 +1,6 @@
 //! One delivery, from its arrival to its settlement.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use haul_common::{
     job::{FailureKind, JobId, Reason},
@@ -10,7 +10,7 @@ use haul_common::{
     protocol::{Finished, ProtocolError, Receipt},
     trace,
 };
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tracing::{Instrument, Span};
 
 use super::{Hub, errand::Turn, meter::Meter, supervise, table::Busy};

@@ -1,10 +1,6 @@
 //! Says that the worker lives, and hears which attempts are to stop, and which queues are paused.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use haul_common::{
@@ -12,6 +8,7 @@ use haul_common::{
     ports::{Beat, Pulse, StoreError, Topic, Watch},
     protocol::HEARTBEAT,
 };
+use tokio::time::Instant;
 
 use super::Hub;
 use crate::{context::StopCause, stop::Level};

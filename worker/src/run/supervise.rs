@@ -32,7 +32,7 @@ type Joined = <Handler as Future>::Output;
 pub(super) async fn run(
     hub: &Hub,
     core: &Arc<Core>,
-    claimed: std::time::Instant,
+    claimed: Instant,
     settlement: &mut Option<Settlement>,
 ) -> Option<Ended> {
     let spec = core.spec();
@@ -83,9 +83,9 @@ async fn begin(
     handler: Attempt,
     core: Arc<Core>,
     tenure: Arc<Tenure>,
-    claimed: std::time::Instant,
+    claimed: Instant,
 ) -> Result<Json, Stopped> {
-    if !tenure.holds(claimed, std::time::Instant::now()) {
+    if !tenure.holds(claimed, Instant::now()) {
         core.stop(StopCause::Lost);
         return Err(Stopped::Rejected("its worker was away for too long".into()));
     }

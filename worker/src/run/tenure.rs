@@ -3,12 +3,10 @@
 //! A process that was frozen between a claim and the handler's first step would do what somebody else
 //! has long been doing. The store refuses its end; but the effect would be there twice.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Instant,
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use haul_common::protocol::WORKER_TTL;
+use tokio::time::Instant;
 
 /// When this worker was alive in the eyes of the others.
 #[derive(Debug)]
