@@ -332,14 +332,22 @@ async fn command(redis: &Shared, words: &[&str]) -> Result<()> {
     Ok(command.query_async(&mut connection).await?)
 }
 
+/// Which of Redis's increments a file is: `appendonly.aof.12.incr.aof`. The tenth comes after the ninth;
+/// cut within, and not at the end of the last one, Redis takes none of them.
+fn sequence(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".incr.aof")?;
+    name.rsplit('.').next()?.parse().ok()
+}
+
 /// Cuts bytes off the end of the newest append-only file, as a power failure does.
 fn truncate(dir: &Path, bytes: u64) -> Result<()> {
     let files = fs::read_dir(dir)?.collect::<std::io::Result<Vec<_>>>()?;
     let newest = files
         .iter()
         .map(fs::DirEntry::path)
-        .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
+        .filter_map(|path| Some((sequence(&path)?, path)))
         .max()
+        .map(|(_, path)| path)
         .context("Redis has no append-only file")?;
     let file = fs::OpenOptions::new().write(true).open(newest)?;
     let length = file.metadata()?.len();
