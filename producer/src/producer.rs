@@ -1,6 +1,6 @@
 //! The way in.
 
-use std::time::Duration;
+use std::{iter::Peekable, time::Duration};
 
 use futures_util::{Stream, StreamExt, stream};
 use haul_common::{
@@ -20,6 +20,8 @@ use crate::{Job, Submit, SubmitError, WaitError};
 
 /// How many jobs are published, and recorded, together.
 const CHUNK: usize = 1000;
+/// Fewer if their arguments are longer than this in all: the memory of one chunk serves the next.
+const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 /// While one chunk is recorded the next is published.
 const CHUNKS_AT_ONCE: usize = 3;
 /// Looks at a job at least this often while waiting for it, should a tick get lost.
@@ -81,12 +83,8 @@ impl Producer {
 
     /// Submits jobs that carry no type, pipelined. One answer for each, in order.
     pub async fn submit_all(&self, jobs: Vec<Submission>) -> Vec<Result<Submitted, SubmitError>> {
-        let mut jobs = jobs.into_iter();
-        let chunks = std::iter::from_fn(|| {
-            let chunk: Vec<_> = jobs.by_ref().take(CHUNK).collect();
-            (!chunk.is_empty()).then_some(chunk)
-        });
-        stream::iter(chunks)
+        let mut jobs = jobs.into_iter().peekable();
+        stream::iter(std::iter::from_fn(|| chunk(&mut jobs)))
             .map(|chunk| self.protocol.submit(chunk))
             .buffered(CHUNKS_AT_ONCE)
             .flat_map(stream::iter)
@@ -291,4 +289,19 @@ fn same(one: &Record, other: &Record) -> bool {
         && one.life.cancel_requested == other.life.cancel_requested
         && one.progress == other.progress
         && one.log == other.log
+}
+
+/// The jobs that go together, at least one; nothing when there are none left.
+fn chunk(jobs: &mut Peekable<impl Iterator<Item = Submission>>) -> Option<Vec<Submission>> {
+    let size = |job: &Submission| job.spec.args.get().len();
+    let first = jobs.next()?;
+    let mut bytes = size(&first);
+    let mut chunk = vec![first];
+    while chunk.len() < CHUNK
+        && let Some(job) = jobs.next_if(|job| bytes + size(job) <= CHUNK_BYTES)
+    {
+        bytes += size(&job);
+        chunk.push(job);
+    }
+    Some(chunk)
 }

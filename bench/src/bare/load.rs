@@ -22,7 +22,7 @@ pub(crate) struct Shape {
     /// Which lanes they are spread over
     #[arg(long, value_delimiter = ',', default_value = "normal")]
     lanes: Vec<String>,
-    /// How many milliseconds each waits
+    /// How many milliseconds each waits on average: from half of it to one and a half, in turn
     #[arg(long, default_value_t = 0)]
     wait_ms: u64,
 }
@@ -34,6 +34,11 @@ impl Shape {
     /// Every queue of the broker that a worker listens on.
     pub(super) fn all_queues(&self) -> impl Iterator<Item = String> {
         (0..self.queues).flat_map(|n| LANES.map(|lane| queue(n, lane)))
+    }
+
+    /// How long job `n` waits: in no step with the others.
+    fn wait(&self, n: usize) -> u64 {
+        self.wait_ms / 2 + n as u64 % (self.wait_ms + 1)
     }
 
     /// The queue for job `n`.
@@ -69,7 +74,7 @@ impl Job {
         let load = Load {
             run: run.to_string(),
             at_us: u64::try_from(at.as_micros())?,
-            wait_ms: shape.wait_ms,
+            wait_ms: shape.wait(n),
             padding: ".".repeat(shape.size.saturating_sub(BARE_BYTES)),
         };
         Ok(Self {

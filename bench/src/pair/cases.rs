@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Both,
     /// From submission to start at this rate, for so many seconds.
     Latency { rate: u32, seconds: u32 },
-    /// The same for critical jobs, behind a backlog of low ones of 10 ms each.
+    /// The same for critical jobs, behind a backlog of low ones of some 10 ms.
     Critical { rate: u32, seconds: u32 },
     /// Submit only: what so many jobs take in memory.
     Memory,
@@ -34,7 +34,7 @@ pub(super) enum Kind {
 
 /// Slots of each worker, for each queue.
 pub(super) const SLOTS: usize = 256;
-/// How long a job of the backlog runs behind which a critical one starts.
+/// How long a job of the backlog runs on average behind which a critical one starts.
 pub(super) const LOW_MS: u64 = 10;
 pub(super) const ALL_LANES: &str = "critical,high,normal,low";
 
@@ -97,7 +97,8 @@ fn critical(backlog: usize, seconds: u32) -> Case {
 }
 
 fn full() -> Vec<Case> {
-    let jobs = 20_000;
+    // Eight workers that start and end count for more than one.
+    let (jobs, many) = (20_000, 80_000);
     let mut cases = vec![
         case("one queue, one lane", Kind::Drain, 40_000),
         case("one queue, one lane", Kind::Both, 40_000),
@@ -113,7 +114,7 @@ fn full() -> Vec<Case> {
             ..case(
                 &format!("3 queues × 4 lanes, {workers} workers"),
                 Kind::Drain,
-                jobs,
+                many,
             )
         });
     }
@@ -121,9 +122,9 @@ fn full() -> Vec<Case> {
         queues: 3,
         lanes: ALL_LANES,
         workers: 2,
-        ..case("3 queues × 4 lanes, 2 workers", Kind::Both, jobs)
+        ..case("3 queues × 4 lanes, 2 workers", Kind::Both, many)
     });
-    for (size, jobs) in [(4096, 10_000), (65_536, 2000)] {
+    for (size, jobs) in [(4096, 40_000), (65_536, 8000)] {
         cases.push(Case {
             size,
             ..case(&format!("{} KiB each", size / 1024), Kind::Drain, jobs)

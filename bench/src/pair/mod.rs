@@ -40,12 +40,12 @@ pub(crate) struct PairArgs {
     /// redis://…
     #[arg(long)]
     store: String,
-    /// Process of the broker, to tell its processor time and memory
+    /// Process of the broker, to tell its processor time and memory; of a cluster, each node's
     #[arg(long)]
-    broker_pid: Option<u32>,
+    broker_pid: Vec<u32>,
     /// Process of the store
     #[arg(long)]
-    store_pid: Option<u32>,
+    store_pid: Vec<u32>,
     /// Only cases whose name holds this text
     #[arg(long, default_value = "")]
     only: String,
@@ -59,7 +59,10 @@ pub(crate) async fn run(args: PairArgs) -> Result<()> {
         Side::bare(&args.broker, &args.store)?,
         Side::haul(&args.haul, &args.broker, &args.store),
     ];
-    let servers = Servers::new(args.broker_pid, args.store_pid);
+    let servers = Servers {
+        broker: args.broker_pid,
+        store: args.store_pid,
+    };
     let mut table = table::Table::default();
     let cases = cases::of(args.extent);
     for case in cases.iter().filter(|case| case.name.contains(&args.only)) {

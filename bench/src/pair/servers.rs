@@ -5,8 +5,9 @@ use std::{fs, ops::Sub};
 /// The servers' processes, where they are known.
 #[derive(Debug)]
 pub(super) struct Servers {
-    broker: Option<u32>,
-    store: Option<u32>,
+    /// One for each node.
+    pub(super) broker: Vec<u32>,
+    pub(super) store: Vec<u32>,
 }
 
 /// Processor time so far.
@@ -28,21 +29,25 @@ impl Sub for Used {
 }
 
 impl Servers {
-    pub(super) const fn new(broker: Option<u32>, store: Option<u32>) -> Self {
-        Self { broker, store }
-    }
-
     pub(super) fn used(&self) -> Used {
         Used {
-            broker_us: self.broker.and_then(cpu_us).unwrap_or(f64::NAN),
-            store_us: self.store.and_then(cpu_us).unwrap_or(f64::NAN),
+            broker_us: sum(&self.broker, cpu_us),
+            store_us: sum(&self.store, cpu_us),
         }
     }
 
     /// Resident memory of broker and store.
     pub(super) fn memory_mib(&self) -> [f64; 2] {
-        [self.broker, self.store].map(|pid| pid.and_then(memory_mib).unwrap_or(f64::NAN))
+        [&self.broker, &self.store].map(|pids| sum(pids, memory_mib))
     }
+}
+
+/// Over all processes; no number where one cannot be told, or none is known.
+fn sum(pids: &[u32], of: fn(u32) -> Option<f64>) -> f64 {
+    if pids.is_empty() {
+        return f64::NAN;
+    }
+    pids.iter().map(|pid| of(*pid).unwrap_or(f64::NAN)).sum()
 }
 
 /// User and system time, which the kernel counts in hundredths of a second.

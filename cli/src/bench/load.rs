@@ -35,13 +35,13 @@ pub(super) struct Shape {
     /// Which lanes they are spread over
     #[arg(long, value_delimiter = ',', default_value = "normal")]
     lanes: Vec<Lane>,
-    /// How many milliseconds each waits
+    /// How many milliseconds each waits on average: from half of it to one and a half, in turn
     #[arg(long, default_value_t = 0)]
     wait_ms: u64,
 }
 
 impl Shape {
-    /// Small jobs in one queue that wait so long.
+    /// Small jobs in one queue that wait so long on average.
     pub(super) fn waiting(wait_ms: u64) -> Self {
         Self {
             size: 200,
@@ -49,6 +49,11 @@ impl Shape {
             lanes: vec![Lane::Normal],
             wait_ms,
         }
+    }
+
+    /// How long job `n` waits. Were it the same for all, slots would fall into step, and be free all at once.
+    fn wait(&self, n: usize) -> u64 {
+        self.wait_ms / 2 + n as u64 % (self.wait_ms + 1)
     }
 
     /// Where job `n` goes.
@@ -114,12 +119,12 @@ impl Run {
         }
     }
 
-    fn load(&self) -> Load {
+    fn load(&self, n: usize) -> Load {
         let at_us = u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX);
         Load {
             run: self.id.clone(),
             at_us,
-            wait_ms: self.shape.wait_ms,
+            wait_ms: self.shape.wait(n),
             padding: ".".repeat(self.shape.size.saturating_sub(BARE_BYTES)),
         }
     }
@@ -134,7 +139,7 @@ impl Run {
         for slice in (0..jobs).step_by(SLICE) {
             let all = (slice..jobs.min(slice + SLICE)).map(|n| {
                 let (queue, lane) = self.shape.place(n);
-                let job = self.producer.submit(self.load());
+                let job = self.producer.submit(self.load(n));
                 job.queue(queue.as_str()).lane(lane).retention(RETENTION)
             });
             for answer in self.producer.submit_many(all).await {

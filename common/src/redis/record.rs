@@ -33,8 +33,10 @@ use crate::{
 /// What a list needs to know of a record.
 pub(super) const LISTED: [&str; 6] = ["spec", "meta", "head", "error", "result", "progress"];
 
-/// Names and values, ready for HSET.
-pub(super) type Pairs = Vec<(Cow<'static, str>, Vec<u8>)>;
+/// A name and its value.
+pub(super) type Pair = (Cow<'static, str>, Vec<u8>);
+/// Ready for HSET.
+type Pairs = Vec<Pair>;
 
 fn put(pairs: &mut Pairs, name: &'static str, value: impl Into<Vec<u8>>) {
     pairs.push((Cow::Borrowed(name), value.into()));
@@ -53,7 +55,10 @@ fn put_spec(pairs: &mut Pairs, spec: &Spec) {
     put_json(pairs, "spec", spec, spec.args.get().len() + 256);
 }
 
-/// A whole record, `meta` first.
+/// What a written record begins with.
+pub(super) const FIRST: [&str; 3] = ["meta", "spec", "head"];
+
+/// A whole record, [`FIRST`] first.
 pub(super) fn write(record: &Record) -> Pairs {
     let Record { spec, life, .. } = record;
     let mut pairs = Vec::with_capacity(4);
@@ -142,8 +147,8 @@ fn last_log(kept: &str, attempts: &[Attempt]) -> Option<String> {
 #[derive(Debug, Default)]
 pub(super) struct Fields(Pairs);
 
-impl FromIterator<(Cow<'static, str>, Vec<u8>)> for Fields {
-    fn from_iter<I: IntoIterator<Item = (Cow<'static, str>, Vec<u8>)>>(pairs: I) -> Self {
+impl FromIterator<Pair> for Fields {
+    fn from_iter<I: IntoIterator<Item = Pair>>(pairs: I) -> Self {
         Self(pairs.into_iter().collect())
     }
 }
@@ -166,7 +171,7 @@ impl Fields {
 
     fn attempts(&self) -> Result<Vec<Attempt>, String> {
         let kept = self.0.iter().filter(|(name, _)| name.starts_with("a:"));
-        let read = |(name, value): &(Cow<'_, str>, Vec<u8>)| {
+        let read = |(name, value): &Pair| {
             let text = str::from_utf8(value).map_err(|error| error.to_string());
             text.and_then(texts::read_attempt)
                 .map_err(|why| format!("{name}: {why}"))

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
+use memchr::memchr2_iter;
+
 use super::{Message, header as h, is_brokers};
 use crate::{
     job::{
@@ -144,7 +146,7 @@ fn args(body: &[u8]) -> Result<Json, Malformed> {
     let text = std::str::from_utf8(body).map_err(|error| wrong("body", error))?;
     // A raw value is checked without recursion, so that its depth has to be limited here: whoever
     // reads it as a tree later would run out of stack, or refuse it.
-    if depth(text) > JSON_DEPTH_MAX {
+    if is_deeper(text, JSON_DEPTH_MAX) {
         return Err(wrong(
             "body",
             format!("nested deeper than {JSON_DEPTH_MAX}"),
@@ -155,9 +157,16 @@ fn args(body: &[u8]) -> Result<Json, Malformed> {
     Ok(raw.to_owned())
 }
 
-/// How deep brackets nest, outside strings.
-fn depth(text: &str) -> usize {
-    let (mut deepest, mut now, mut in_string, mut escaped) = (0_usize, 0_usize, false, false);
+/// Whether brackets nest deeper than `limit`, outside strings.
+fn is_deeper(text: &str, limit: usize) -> bool {
+    // Most bodies do not have as many at all, and that is much sooner seen than which are in strings.
+    if memchr2_iter(b'[', b'{', text.as_bytes())
+        .nth(limit)
+        .is_none()
+    {
+        return false;
+    }
+    let (mut now, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text.bytes() {
         match byte {
             _ if escaped => escaped = false,
@@ -165,13 +174,15 @@ fn depth(text: &str) -> usize {
             b'"' => in_string = !in_string,
             b'[' | b'{' if !in_string => {
                 now += 1;
-                deepest = deepest.max(now);
+                if now > limit {
+                    return true;
+                }
             }
             b']' | b'}' if !in_string => now = now.saturating_sub(1),
             _ => {}
         }
     }
-    deepest
+    false
 }
 
 struct Headers<'m>(&'m BTreeMap<String, HeaderValue>);

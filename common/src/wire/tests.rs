@@ -276,10 +276,20 @@ fn the_longest_delay_does_not_wrap() {
 }
 
 #[test]
-fn brackets_in_text_are_not_depth() {
-    let mut message = plain();
-    message.body = Bytes::from(format!("[\"{}\\\"[\"]", "[{".repeat(500)));
-    assert!(read(&message).is_ok());
+fn brackets_nest_as_deep_as_serde_json_reads_them_and_in_text_are_no_depth() {
+    let nested = |depth| "[".repeat(depth) + &"]".repeat(depth);
+    let text = format!("[\"{}\\\"[\"]", "[{".repeat(500));
+    let flat = format!("[{}1]", "[],".repeat(500));
+    for (body, fine) in [
+        (text, true),
+        (flat, true),
+        (nested(127), true),
+        (nested(129), false),
+    ] {
+        let mut message = plain();
+        message.body = Bytes::from(body);
+        assert_eq!(read(&message).is_ok(), fine, "{message:?}");
+    }
 }
 
 // ---- edits

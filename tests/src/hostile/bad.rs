@@ -17,8 +17,9 @@ pub(super) struct Posted {
 
 /// One message in so many is large in some way.
 const LARGE_EVERY: u64 = 1000;
-/// A frame's worth of tables within tables, and of nested brackets.
+/// A frame's worth of tables within tables.
 const TABLES: usize = 18_000;
+/// Nested brackets, a frame's worth of them.
 const BRACKETS: usize = 100_000;
 
 /// What a message of a job's script looks like, before something is done to it.
@@ -143,21 +144,33 @@ const LARGE: &[Spoil] = &[
         ]
         .concat();
     },
-    |d, _| d.header(b"deep", b'F', &nested(b'F', TABLES)),
-    |d, _| d.header(b"deep", b'A', &nested(b'A', TABLES)),
     |d, _| d.text_header("long", &vec![b'x'; 100 * 1024]),
     |d, _| d.body = format!("\"{}{}\"", " ".repeat(256 * 1024), d.n).into_bytes(),
 ];
 
-/// Messages much larger than any job.
-pub(super) const GIANTS: [usize; 3] = [1 << 20, 16 << 20, 64 << 20];
+/// Bytes of messages that are much larger than any job.
+const GIANTS: [usize; 3] = [1 << 20, 16 << 20, 64 << 20];
+/// Messages whose headers nest deeply, of each kind.
+const DEEP: u64 = 5;
 
-/// A message of this many blanks.
-pub(super) fn giant(size: usize) -> Posted {
-    let mut draft = Draft::new(0);
-    draft.head.message_id = Some(format!("giant-{size}").into_bytes());
-    draft.body = vec![b' '; size];
-    draft.done()
+/// What keeps the broker itself busy for so long that everything else has to wait: blanks without end,
+/// and headers that nest as deep as they can. It measures what is in such a table anew for every level
+/// (`iolist_size`), which takes it up to a second.
+pub(super) fn heavy() -> Vec<Posted> {
+    let giants = GIANTS.map(|size| {
+        let mut draft = Draft::new(0);
+        draft.head.message_id = Some(format!("giant-{size}").into_bytes());
+        draft.body = vec![b' '; size];
+        draft.done()
+    });
+    let deep = (0..DEEP).flat_map(|n| [(n, b'F'), (n, b'A')]);
+    let deep = deep.map(|(n, kind)| {
+        let mut draft = Draft::new(n);
+        draft.head.message_id = Some(format!("deep-{kind}-{n}").into_bytes());
+        draft.header(b"deep", kind, &nested(kind, TABLES));
+        draft.done()
+    });
+    giants.into_iter().chain(deep).collect()
 }
 
 /// The `n`-th bad message: each has a body of its own.

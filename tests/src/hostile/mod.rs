@@ -1,8 +1,8 @@
 //! Malformed messages among good ones, through a real broker, past a real worker process.
 //!
 //! Both kinds are published beside Haul, by hand, at a steady rate: the good ones alone at first,
-//! then together with as many bad ones; last come some that are larger than anything. `bad` is what
-//! they are.
+//! then together with as many bad ones; last come some that are a burden for the broker itself. `bad`
+//! is what they are.
 
 mod bad;
 
@@ -23,7 +23,7 @@ use haul_common::{
 use lapin::{Connection, ConnectionProperties, options::QueueDeclareOptions, types::FieldTable};
 use tokio::time::Instant;
 
-use self::bad::{GIANTS, Posted, TAKEN, bad, giant};
+use self::bad::{Posted, TAKEN, bad, heavy};
 use crate::{
     backends::amqp_url,
     raw_amqp::{Properties, Raw, entry, long},
@@ -84,15 +84,15 @@ pub async fn run(site: &Site, worker: &mut WorkerProcess, plan: Plan) -> Report 
     })
     .await;
     settles(site, worker, [2 * plan.count + 1, plan.count]).await;
-    for size in GIANTS {
-        let message = giant(size);
+    let heavy = heavy();
+    let bad_ones = plan.count + heavy.len() as u64;
+    for message in heavy {
         bodies.insert(fingerprint(&message.body));
         raws[1]
             .publish(&jobs, &message.key, &message.properties, &message.body)
             .await;
     }
     raws[1].confirmed().await;
-    let bad_ones = plan.count + GIANTS.len() as u64;
     settles(site, worker, [2 * plan.count + 1, bad_ones]).await;
     let dead = every_bad_one_is_kept(site, &bodies).await;
     assert_eq!(dead.values().sum::<u64>(), bad_ones);

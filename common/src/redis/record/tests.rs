@@ -103,6 +103,12 @@ proptest! {
     }
 
     #[test]
+    fn a_record_begins_as_the_script_expects(record in records()) {
+        let names: Vec<_> = write(&record).into_iter().map(|(name, _)| name).collect();
+        prop_assert!(names.starts_with(&FIRST.map(Cow::Borrowed)));
+    }
+
+    #[test]
     fn a_head_begins_with_its_version(life in lives()) {
         prop_assert!(texts::head(&life).starts_with(&version(&life.version())));
     }

@@ -3,7 +3,7 @@
 -- KEYS  1 prefix of jobs   2 of the indexes   3 queues   4 expiry   5 prefix of batches
 --       6 of their tallies   7 batches
 -- ARGV  1 id   2 queue   3 created, ms   4 expires, ms, or ''   5 state   6 batch, or ''
---       7… fields and values, 'meta' first
+--       7 meta   8 spec   9 head   10… other fields and values
 -- Returns 'new'; or the state of the same job; or 'conflict'.
 local queues, batches = {}, {}
 
@@ -12,12 +12,13 @@ return each(function(id, at, last)
     local state, batch = ARGV[at + 4], ARGV[at + 5]
     if redis.call('HEXISTS', key, 'head') == 1 then
         local known, digest = redis.call('HMGET', key, 'head', 'meta'), '^[^|]*'
-        if string.match(known[2], digest) ~= string.match(ARGV[at + 7], digest) then
+        if string.match(known[2], digest) ~= string.match(ARGV[at + 6], digest) then
             return 'conflict'
         end
         return string.match(known[1], digest)
     end
-    redis.call('HSET', key, unpack(ARGV, at + 6, last))
+    redis.call('HSET', key, 'meta', ARGV[at + 6], 'spec', ARGV[at + 7], 'head', ARGV[at + 8],
+        unpack(ARGV, at + 9, last))
     if not queues[queue] then
         queues[queue] = redis.call('SADD', KEYS[3], queue)
     end

@@ -35,7 +35,11 @@ pub(in crate::redis) fn create(job: &Record) -> Call {
     };
     let call = call.text(state.as_str());
     let call = call.text(spec.batch.as_deref().unwrap_or_default());
-    call.pairs(record::write(job))
+    let mut fields = record::write(job).into_iter();
+    // The script knows the names of those that every record has.
+    let named = fields.by_ref().take(record::FIRST.len());
+    let call = named.fold(call, |call, (_, value)| call.bytes(&value));
+    call.pairs(fields)
 }
 
 pub(in crate::redis) fn created(value: Value) -> Result<Created, Unreadable> {

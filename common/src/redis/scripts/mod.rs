@@ -30,7 +30,7 @@ pub(super) use tally::{tallied, tally};
 
 use super::{
     keys::Keys,
-    record::Pairs,
+    record::Pair,
     reply::{self, Unreadable},
 };
 use crate::{job::StateKind, life::RETENTION_DEAD};
@@ -170,7 +170,7 @@ impl Call {
         self
     }
 
-    fn pairs(self, pairs: Pairs) -> Self {
+    fn pairs(self, pairs: impl IntoIterator<Item = Pair>) -> Self {
         pairs
             .into_iter()
             .fold(self, |call, (name, value)| call.text(&name).bytes(&value))
