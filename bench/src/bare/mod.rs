@@ -33,6 +33,7 @@ use serde::Serialize;
 
 use crate::span::{self, Span};
 use load::Shape;
+pub(crate) use store::open;
 
 /// Where the servers are.
 #[derive(Debug, Clone, Args)]

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use redis::{Client, Pipeline, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Client, Pipeline, aio::MultiplexedConnection};
 
 use super::load::Job;
 
@@ -46,10 +46,19 @@ pub(super) struct Store {
     finish: String,
 }
 
+/// A connection that waits: a server that rewrites its file may be busy for longer than the half
+/// second that the library gives it by itself.
+pub(crate) async fn open(url: &str) -> Result<MultiplexedConnection> {
+    let patient = AsyncConnectionConfig::new().set_response_timeout(None);
+    let client = Client::open(url)?;
+    Ok(client
+        .get_multiplexed_async_connection_with_config(&patient)
+        .await?)
+}
+
 impl Store {
     pub(super) async fn connect(url: &str) -> Result<Self> {
-        let client = Client::open(url)?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut connection = open(url).await?;
         let mut names = Vec::new();
         for script in [CREATE, CLAIM, FINISH] {
             let mut load = redis::cmd("SCRIPT");

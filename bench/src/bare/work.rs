@@ -46,9 +46,12 @@ pub(super) async fn run(at: &At, slots: u16, shape: &Shape) -> Result<()> {
         counted.fetch_add(1, Ordering::Relaxed);
     });
     let span = Span::start();
-    let worker = Worker::start(&connection, &store, slots, shape, on_start).await?;
+    let mut worker = Worker::start(&connection, &store, slots, shape, on_start).await?;
     println!("ready");
-    tell(&count).await;
+    tokio::select! {
+        () = tell(&count) => {}
+        error = worker.failed() => return Err(error),
+    }
     worker.drain().await?;
     // An acknowledgement is out once the connection has said goodbye.
     connection.close(200, "done".into()).await?;
@@ -105,6 +108,14 @@ impl Worker {
             consumers.spawn(Arc::new(lane).run(consumer, stopped.clone()));
         }
         Ok(Self { consumers, stop })
+    }
+
+    /// Why a consumer ended before it was told to.
+    async fn failed(&mut self) -> anyhow::Error {
+        match self.consumers.join_next().await {
+            Some(Ok(Err(error))) => error,
+            other => anyhow!("a consumer is gone: {other:?}"),
+        }
     }
 
     /// Finishes what is here, and ends.

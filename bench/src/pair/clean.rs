@@ -6,12 +6,13 @@ use lapin::{
     options::{QueueDeclareOptions, QueuePurgeOptions},
     types::FieldTable,
 };
-use redis::{Client, aio::MultiplexedConnection};
+use redis::aio::MultiplexedConnection;
 
 use super::{
     cases::ALL_LANES,
     process::{NAMESPACE, Side},
 };
+use crate::bare::open;
 
 const AT_ONCE: usize = 1000;
 /// As many as any case has.
@@ -23,8 +24,7 @@ pub(super) async fn all(side: &Side, broker: &str, store: &str) -> Result<()> {
         _ => (format!("{NAMESPACE}.q."), format!("{{{NAMESPACE}}}:*")),
     };
     purge(broker, &queues).await?;
-    let client = Client::open(store)?;
-    forget(&mut client.get_multiplexed_async_connection().await?, &keys).await
+    forget(&mut open(store).await?, &keys).await
 }
 
 async fn purge(url: &str, prefix: &str) -> Result<()> {

@@ -60,8 +60,8 @@ pub(crate) async fn run(args: PairArgs) -> Result<()> {
         Side::haul(&args.haul, &args.broker, &args.store),
     ];
     let servers = Servers {
-        broker: args.broker_pid,
-        store: args.store_pid,
+        broker: args.broker_pid.clone(),
+        store: args.store_pid.clone(),
     };
     let mut table = table::Table::default();
     let cases = cases::of(args.extent);
@@ -72,15 +72,21 @@ pub(crate) async fn run(args: PairArgs) -> Result<()> {
                     continue;
                 }
                 eprintln!("{} · round {round} · {}", case.name, side.name);
-                clean::all(side, &args.broker, &args.store).await?;
+                clean(&sides, &args).await?;
                 let samples = round::run(side, case, &servers).await?;
                 table.add(case, side.name, samples);
             }
         }
     }
-    for side in &sides {
+    clean(&sides, &args).await?;
+    table.print();
+    Ok(())
+}
+
+/// What either left behind is in nobody's way.
+async fn clean(sides: &[Side], args: &PairArgs) -> Result<()> {
+    for side in sides {
         clean::all(side, &args.broker, &args.store).await?;
     }
-    table.print();
     Ok(())
 }
