@@ -4,14 +4,14 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use tokio::sync::{Notify, watch};
 
+use super::ear::Caller;
 use crate::job::{JobId, QueueName};
 
 /// Wakes one consumer.
@@ -67,10 +67,10 @@ struct State {
 }
 
 /// Where all who wait are known.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Hub {
     state: Mutex<State>,
-    scout: Condvar,
+    scout: Caller,
 }
 
 /// What the scout is to look out for.
@@ -82,6 +82,13 @@ pub(super) struct Interests {
 }
 
 impl Hub {
+    pub(super) fn new(scout: Caller) -> Self {
+        Self {
+            state: Mutex::default(),
+            scout,
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -188,26 +195,12 @@ impl Hub {
     /// Calls the scout to look at once.
     pub(super) fn kick(&self) {
         self.state().kicked = true;
-        self.scout.notify_all();
+        self.scout.call();
     }
 
-    /// For the scout: rests until `pace` is over or it is called, whether it was called; for as
-    /// long as nobody waits when there is no pace. Nothing once the file is closed.
-    pub(super) fn rest(&self, pace: Option<Duration>) -> Option<bool> {
+    /// For the scout: whether it was called since the last time; nothing once the file is closed.
+    pub(super) fn was_kicked(&self) -> Option<bool> {
         let mut state = self.state();
-        let calm = |state: &mut State| !state.kicked && !state.closed;
-        state = match pace {
-            Some(pace) => {
-                self.scout
-                    .wait_timeout_while(state, pace, calm)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0
-            }
-            None => self
-                .scout
-                .wait_while(state, calm)
-                .unwrap_or_else(PoisonError::into_inner),
-        };
         (!state.closed).then(|| std::mem::take(&mut state.kicked))
     }
 
@@ -223,6 +216,6 @@ impl Hub {
             waiting.wake.bell.notify_one();
         }
         drop(state);
-        self.scout.notify_all();
+        self.scout.call();
     }
 }

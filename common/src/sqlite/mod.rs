@@ -2,7 +2,7 @@
 //!
 //! Read in this order: `schema.sql` (what is in the file), [`writer`] (the one thread that writes,
 //! many calls to a commit), `messages` and `jobs` (what is written), `consumer` (how messages are
-//! taken), `scout` (how other processes' commits are noticed, and the dead found).
+//! taken), `ear` and `scout` (how other processes' commits are noticed, and the dead found).
 //!
 //! Invariants: only the writer thread writes; a reply is sent only after its commit; nothing on
 //! the way of a job costs more because more jobs wait; a message is in exactly one of `ready`,
@@ -11,6 +11,7 @@
 mod broker;
 mod check;
 mod consumer;
+mod ear;
 mod fault;
 mod hub;
 mod jobs;
@@ -45,6 +46,7 @@ use crate::{
     metrics::PublishMeters,
     ports::{BrokerError, StoreError},
 };
+use ear::Ear;
 use fault::Fault;
 use hub::Hub;
 use readers::Readers;
@@ -89,11 +91,13 @@ impl Sqlite {
     fn open_blocking(path: PathBuf) -> Result<Self, Fault> {
         let writing = schema::open(&path)?;
         session::bury_the_dead(&writing)?;
-        let hub = Arc::new(Hub::default());
+        let (ear, caller) =
+            Ear::new().map_err(|error| Fault::failed(format!("no pipe for it: {error}")))?;
+        let hub = Arc::new(Hub::new(caller));
         let session = Arc::new(AtomicI64::new(0));
         let writer = Writer::start(writing)?;
         let eye = schema::connect(&path, schema::READER_CACHE_KIB)?;
-        let scout = scout::start(eye, &writer, &hub, &session)?;
+        let scout = scout::start(eye, ear, &writer, &hub, &session)?;
         let inner = Inner {
             readers: Readers::new(path.clone()),
             path,

@@ -3,17 +3,20 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use nix::time::{ClockId, clock_gettime};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{
+    ear::{Ear, For},
     fault::Fault,
     hub::{Hub, Interests},
     messages, pauses, session,
@@ -25,22 +28,33 @@ use crate::{
     time::Timestamp,
 };
 
-/// How soon another process's commit is noticed.
+/// How soon another process's commit is noticed where nothing tells of it.
 const PACE: Duration = Duration::from_millis(20);
+/// How soon it is noticed when something was written. One hears of a write before it is synced and
+/// can be seen, so one looks again and again, for as long as a sync may take.
+const KEEN_PACE: Duration = Duration::from_millis(1);
 /// How often the dead are looked for.
 const ROUND: Duration = Duration::from_secs(1);
-/// So many watched jobs are looked up at each pace; more make the pace slower.
-const WATCHED_PER_PACE: u32 = 256;
+/// Looks are followed by rests that are so many times as long, in the long run, as they used the
+/// processor: what they cost is bounded, however many jobs are watched, however much is written.
+const REST_PER_LOOK: u32 = 20;
+/// So much rest may be owed.
+const OWED: Duration = PACE;
 /// Messages that fall due in one commit.
 const PROMOTED_MAX: i64 = 1000;
 
 struct Scout {
     db: Connection,
+    ear: Ear,
     writer: Writer,
     hub: Arc<Hub>,
     session: Arc<AtomicI64>,
     /// SQLite's count of commits, as last seen.
     version: i64,
+    /// When a write was heard of; some time ago where none is heard of.
+    written: Instant,
+    /// When all rest that is owed for looks will have been had.
+    rested: Instant,
     next_due: Option<Timestamp>,
     rounded: Timestamp,
     beaten: Timestamp,
@@ -51,16 +65,23 @@ struct Scout {
 /// Starts the thread, with a connection of its own.
 pub(super) fn start(
     db: Connection,
+    mut ear: Ear,
     writer: &Writer,
     hub: &Arc<Hub>,
     session: &Arc<AtomicI64>,
 ) -> Result<JoinHandle<()>, Fault> {
+    if let Some(path) = db.path() {
+        ear.listen_to(Path::new(path));
+    }
     let scout = Scout {
         db,
+        ear,
         writer: writer.clone(),
         hub: hub.clone(),
         session: session.clone(),
         version: 0,
+        written: Instant::now(),
+        rested: Instant::now(),
         next_due: None,
         rounded: Timestamp::now(),
         beaten: Timestamp::default(),
@@ -74,32 +95,58 @@ pub(super) fn start(
 
 impl Scout {
     fn run(mut self) {
-        let mut pace = None;
-        while let Some(called) = self.hub.rest(pace) {
+        let mut is_idle = true;
+        loop {
+            let Some(called) = self.hub.was_kicked() else {
+                return;
+            };
             let interests = self.hub.interests();
             if interests.is_empty() {
-                pace = None;
+                is_idle = true;
+                self.ear.rest(For::Calls, None);
                 continue;
             }
-            if pace.is_none() {
+            if std::mem::take(&mut is_idle) {
                 // Whoever joined just now has said so itself.
                 self.rounded = Timestamp::now();
                 self.beaten = self.rounded;
             }
+            let from = cpu_time();
             if let Err(fault) = self.look(&interests, called) {
                 tracing::warn!(?fault, "cannot look into the file; tries again");
                 thread::sleep(ROUND);
             }
-            pace = Some(self.pace(&interests));
+            self.rest(&interests, cpu_time().saturating_sub(from));
         }
     }
 
-    fn pace(&self, interests: &Interests) -> Duration {
-        let watched = u32::try_from(interests.jobs.len()).unwrap_or(u32::MAX);
-        let pace = PACE * (1 + watched / WATCHED_PER_PACE).min(50);
+    fn rest(&mut self, interests: &Interests, looked: Duration) {
+        let mut pace = PACE;
+        let mut what = For::Calls;
+        if self.ear.hears_writes() {
+            if self.ear.heard_write() {
+                self.written = Instant::now();
+            }
+            let since = self.written.elapsed();
+            if since < PACE {
+                pace = KEEN_PACE;
+            } else {
+                what = For::CallsAndWrites;
+                // A sync may have taken longer than that.
+                pace = if since < ROUND { PACE } else { ROUND };
+            }
+        }
         let due = self.next_due.filter(|_| !interests.lanes.is_empty());
-        due.map_or(pace, |due| pace.min(due.since(Timestamp::now())))
-            .max(Duration::from_millis(1))
+        let pace = due.map_or(pace, |due| pace.min(due.since(Timestamp::now())));
+        let pace = pace.max(self.owed(looked));
+        self.ear.rest(what, Some(pace));
+    }
+
+    /// The least rest after a look.
+    fn owed(&mut self, looked: Duration) -> Duration {
+        let now = Instant::now();
+        self.rested = (self.rested.max(now) + looked * REST_PER_LOOK).min(now + ROUND);
+        (self.rested - now).saturating_sub(OWED).max(KEEN_PACE)
     }
 
     fn look(&mut self, interests: &Interests, called: bool) -> Result<(), Fault> {
@@ -190,6 +237,11 @@ impl Scout {
             done,
         );
     }
+}
+
+/// What this thread has used up; unlike the time that passed, not longer where others run instead.
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 impl Interests {

@@ -3,6 +3,7 @@
 
 mod batches;
 mod jobs;
+mod listening;
 mod messages;
 mod opening;
 
