@@ -121,10 +121,8 @@ impl Stage {
 
     /// Queues of the broker that are not empty, as it tells; nothing for a file.
     pub async fn left(&self) -> String {
-        let rabbit = match self {
-            Self::Fleet { rabbit, .. } => rabbit.clone(),
-            Self::Cluster(cluster) => cluster.node(),
-            Self::Embedded { .. } => return String::new(),
+        let Some(rabbit) = self.rabbit() else {
+            return String::new();
         };
         let list = move || {
             let columns = ["name", "messages_ready", "messages_unacknowledged"];
@@ -141,12 +139,11 @@ impl Stage {
     /// # Errors
     /// When the broker cannot be asked.
     pub async fn dead_letters(&self) -> Result<BTreeSet<u64>> {
-        if matches!(self, Self::Embedded { .. }) {
+        let Some(rabbit) = self.rabbit() else {
             return Ok(BTreeSet::new());
-        }
-        let broker = self.urls(None).broker;
-        let connection =
-            lapin::Connection::connect(&broker, ConnectionProperties::default()).await?;
+        };
+        let url = rabbit.lock().unwrap().url();
+        let connection = lapin::Connection::connect(&url, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
         let queue = Namespace::new(NAMESPACE)?.dead_queue(&QUEUE.parse()?);
         let mut jobs = BTreeSet::new();
@@ -158,6 +155,15 @@ impl Stage {
         // None is acknowledged: all go back.
         connection.close(200, "seen".into()).await?;
         Ok(jobs)
+    }
+
+    /// A RabbitMQ that answers questions.
+    fn rabbit(&self) -> Option<Shared> {
+        match self {
+            Self::Fleet { rabbit, .. } => Some(rabbit.clone()),
+            Self::Cluster(cluster) => Some(cluster.node()),
+            Self::Embedded { .. } => None,
+        }
     }
 
     /// The small disk.
