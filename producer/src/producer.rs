@@ -43,7 +43,7 @@ impl Producer {
     }
 
     /// Over a backend that is connected already.
-    pub const fn new(backend: Backend) -> Self {
+    pub fn new(backend: Backend) -> Self {
         Self {
             protocol: Protocol::new(backend),
         }

@@ -65,6 +65,7 @@ pub fn claim(spec: &Spec, worker: &WorkerId) -> Claim {
         attempt: 1,
         digest: spec.digest(),
         worker: worker.clone(),
+        record: None,
     }
 }
 

@@ -82,6 +82,8 @@ macro_rules! stores {
                 a_claim_of_what_runs_or_ended_is_held,
                 a_due_job_can_be_claimed,
                 an_unknown_job_is_missing,
+                a_claim_writes_the_record_that_it_brings,
+                a_claim_leaves_a_record_that_is_there,
                 the_clock_of_the_store_is_about_right,
                 a_healthy_store_is_found_healthy,
                 a_closed_store_does_not_hang,

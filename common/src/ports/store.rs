@@ -1,6 +1,6 @@
 //! The port to what is known about the work.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -278,6 +278,8 @@ pub struct Claim {
     pub digest: Digest,
     /// For whom.
     pub worker: WorkerId,
+    /// Written first where there is none.
+    pub record: Option<Arc<Record>>,
 }
 
 /// Answer to a [`Claim`].
@@ -287,7 +289,7 @@ pub enum Claimed {
     Granted(Grant),
     /// It is not claimable like this; this is what is known.
     Held(Box<Record>),
-    /// Nothing is known of it.
+    /// Nothing is known of it, and the claim had no record to write.
     Missing,
 }
 

@@ -16,7 +16,11 @@ mod receive;
 mod recover;
 mod submit;
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use backon::{ExponentialBuilder, Retryable};
 use tracing::{Instrument, Span};
@@ -45,6 +49,9 @@ pub const GUARD_AFTER: Duration = Duration::from_secs(600);
 #[derive(Debug, Clone)]
 pub struct Protocol {
     backend: Backend,
+    /// Claims come before the submitter's records, as of late: they carry the record along, which
+    /// saves a round trip where it is missing, and is work for nothing where it is not.
+    outruns: Arc<AtomicBool>,
 }
 
 /// A call that could not be carried through.
@@ -65,8 +72,11 @@ pub enum ProtocolError {
 
 impl Protocol {
     /// Over these adapters.
-    pub const fn new(backend: Backend) -> Self {
-        Self { backend }
+    pub fn new(backend: Backend) -> Self {
+        Self {
+            backend,
+            outruns: Arc::default(),
+        }
     }
 
     /// The adapters.

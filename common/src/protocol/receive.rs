@@ -1,6 +1,6 @@
 //! Receive: from a delivery to an attempt, or to the delivery's end.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use super::{Protocol, ProtocolError, rare};
 use crate::{
@@ -102,6 +102,10 @@ impl Protocol {
             attempt: envelope.attempt,
             digest: envelope.spec.digest(),
             worker: worker.clone(),
+            record: self
+                .outruns
+                .load(Ordering::Relaxed)
+                .then(|| self.recreated(&envelope).into()),
         };
         for _ in 0..LOOKS_MAX {
             let record = match self.backend.store.claim(claim.clone()).await? {
@@ -109,6 +113,8 @@ impl Protocol {
                     // A crash here leaves a running job whose worker is gone.
                     faults::point("claim.granted");
                     let (life, created) = (grant.life, grant.created);
+                    let written = claim.record.is_some_and(|record| record.created == created);
+                    self.outruns.store(written, Ordering::Relaxed);
                     let due = envelope.due.unwrap_or(created).max(created);
                     let spec = envelope.spec;
                     return Ok(Receipt::Run(Box::new(Assignment {
@@ -120,10 +126,7 @@ impl Protocol {
                 }
                 Claimed::Missing => {
                     // A worker can be quicker than the submitter's record; or the store lost it.
-                    self.backend
-                        .store
-                        .create(vec![self.recreated(&envelope)])
-                        .await?;
+                    claim.record = Some(self.recreated(&envelope).into());
                     continue;
                 }
                 Claimed::Held(record) => record,

@@ -5,7 +5,7 @@
 //! know which server is the primary called `name` just now. They are asked anew for every
 //! connection, without a password: user and password are those of the server.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use ::redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, ErrorKind,
@@ -13,11 +13,10 @@ use ::redis::{
 };
 use url::Url;
 
+use super::sentinel::{ASK, Place};
 use crate::{hosts::one_each, ports::StoreError, tls::Tls};
 
 const SENTINEL_PORT: u16 = 26379;
-/// How long one Sentinel may take to answer.
-const ASK: Duration = Duration::from_millis(500);
 
 /// Where the server is. Shows as scheme, hosts, ports, name and database.
 #[derive(Clone)]
@@ -126,6 +125,18 @@ impl Address {
         }
     }
 
+    /// The ways to the Sentinels, and what they call the server; none where there are none.
+    pub(super) fn sentinels(&self) -> RedisResult<Vec<(Client, String)>> {
+        let Some(sentinels) = &self.sentinels else {
+            return Ok(Vec::new());
+        };
+        let client = |host: &ConnectionAddr| self.open(host.clone().into_connection_info()?);
+        let hosts = sentinels.hosts.iter();
+        hosts
+            .map(|host| Ok((client(host)?, sentinels.name.clone())))
+            .collect()
+    }
+
     fn open(&self, info: ConnectionInfo) -> RedisResult<Client> {
         match &self.certificates {
             Some(certificates) => Client::build_with_tls(info, certificates.clone()),
@@ -134,7 +145,7 @@ impl Address {
     }
 
     /// What the first Sentinel says that answers.
-    async fn ask(&self, sentinels: &Sentinels) -> RedisResult<(String, u16)> {
+    async fn ask(&self, sentinels: &Sentinels) -> RedisResult<Place> {
         let nobody = (ErrorKind::Io, "no Sentinel was asked");
         let mut error = RedisError::from(nobody);
         for host in &sentinels.hosts {
@@ -150,11 +161,7 @@ impl Address {
         Err(error)
     }
 
-    async fn ask_one(
-        &self,
-        host: &ConnectionAddr,
-        name: &str,
-    ) -> RedisResult<Option<(String, u16)>> {
+    async fn ask_one(&self, host: &ConnectionAddr, name: &str) -> RedisResult<Option<Place>> {
         let client = self.open(host.clone().into_connection_info()?)?;
         let limits = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(ASK))
@@ -222,6 +229,12 @@ fn address(host: String, port: u16, secure: bool) -> ConnectionAddr {
     } else {
         ConnectionAddr::Tcp(host, port)
     }
+}
+
+/// Where this leads.
+pub(super) fn place_of(info: &ConnectionInfo) -> Place {
+    let (host, port) = place(info.addr());
+    (host.to_owned(), port)
 }
 
 fn place(address: &ConnectionAddr) -> (&str, u16) {

@@ -235,8 +235,7 @@ impl Pilot {
             let answers: Vec<_> = rows
                 .flat_map(|(row, reply)| row.shared.answers(reply))
                 .collect();
-            let away = |answer| fault::not_primary(self.link.at(), answer);
-            answers.iter().find_map(away).map_or(Ok(answers), Err)
+            self.link.check(connection, &answers).map(|()| answers)
         };
         timeout(DEADLINE, trip)
             .await

@@ -10,18 +10,19 @@ use std::{
 };
 
 use ::redis::{
-    Pipeline, RedisResult, Value,
+    ErrorKind, Pipeline, RedisResult, Value,
     aio::{ConnectionLike, PubSub},
 };
 use deadpool::managed::PoolError;
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     KIND,
-    address::Address,
+    address::{Address, place_of},
     fault,
     pool::{self, Connection, Pool},
     scripts::Call,
+    sentinel::{self, Named, Primary},
 };
 use crate::{
     metrics::{BackendMeters, TripMeters},
@@ -31,11 +32,13 @@ use crate::{
 
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
 pub(super) const QUERY: Duration = Duration::from_secs(5);
+const DEMOTED: &str = "another server is the primary now";
 
 /// The way to one server.
 pub(super) struct Link {
     pool: Pool,
     address: Address,
+    primary: Primary,
     at: String,
     /// From here time is counted: unlike the wall clock, nobody sets it.
     start: Instant,
@@ -70,6 +73,7 @@ impl Link {
         Ok(Self {
             pool,
             address,
+            primary: Primary::new(),
             at,
             start: Instant::now(),
             offset: AtomicI64::new(Timestamp::now().as_millis()),
@@ -91,7 +95,34 @@ impl Link {
 
     /// A connection that hears what others publish.
     pub(super) async fn pubsub(&self) -> RedisResult<PubSub> {
-        self.address.client().await?.get_async_pubsub().await
+        let client = self.address.client().await?;
+        let line = client.get_async_pubsub().await?;
+        if self.primary.may_be(&place_of(client.get_connection_info())) {
+            return Ok(line);
+        }
+        Err((ErrorKind::Io, DEMOTED).into())
+    }
+
+    /// Tells when another server is the primary; never where no Sentinel says so.
+    pub(super) fn demotions(&self) -> watch::Receiver<Option<Named>> {
+        self.primary.changes()
+    }
+
+    /// What follows the Sentinels, one for each.
+    pub(super) fn followers(&self) -> Result<Vec<impl Future<Output = ()> + use<>>, StoreError> {
+        let sentinels = self.address.sentinels();
+        let sentinels = sentinels.map_err(|error| fault::of(&self.at, &error))?;
+        let follow = |(client, name)| sentinel::follow(client, name, self.primary.clone());
+        Ok(sentinels.into_iter().map(follow).collect())
+    }
+
+    /// Whether these replies count: not those of a server that was the primary once.
+    pub(super) fn check(&self, line: &Connection, replies: &[Value]) -> Result<(), StoreError> {
+        if !self.primary.may_be(&line.to) {
+            return Err(self.unreachable(DEMOTED));
+        }
+        let away = |reply| fault::not_primary(&self.at, reply);
+        replies.iter().find_map(away).map_or(Ok(()), Err)
     }
 
     /// How many connections to the server were made: whenever it starts anew, there are more.
@@ -154,13 +185,7 @@ impl Link {
         let since = Instant::now();
         let sent = connection.req_packed_commands(pipeline, 0, pipeline.len());
         let outcome = match timeout(QUERY, sent).await {
-            Ok(Ok(replies)) => match replies
-                .iter()
-                .find_map(|reply| fault::not_primary(&self.at, reply))
-            {
-                Some(error) => Err(error),
-                None => Ok(replies),
-            },
+            Ok(Ok(replies)) => self.check(&connection, &replies).map(|()| replies),
             Ok(Err(error)) => Err(fault::of(&self.at, &error)),
             Err(_) => Err(self.late(QUERY)),
         };

@@ -2,7 +2,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | [`address`], [`pool`] | where the server is, by URL or by Sentinel; connections to it |
+//! | [`address`], [`sentinel`], [`pool`] | where the server is, by URL or by Sentinels; connections to it |
 //! | [`link`] | deadlines, health, the server's clock |
 //! | [`flight`] | group commit: waiting calls share a round trip |
 //! | [`scripts`] | one Lua script per kind of write, each with a typed wrapper |
@@ -35,6 +35,7 @@ mod record;
 mod refile;
 mod reply;
 mod scripts;
+mod sentinel;
 mod watch;
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
@@ -97,6 +98,10 @@ impl RedisStore {
         let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
         let (flights, pilot) = Flights::new(Arc::clone(&link), keys.clone(), closing.clone());
         let (watches, watcher) = Watches::new(Arc::clone(&link), closing.clone());
+        for follower in link.followers()? {
+            let closing = closing.clone();
+            tasks.spawn(async move { closing.run_until_cancelled(follower).await });
+        }
         tasks.spawn(pilot);
         tasks.spawn(watcher);
         Ok(Arc::new(Self {

@@ -12,8 +12,9 @@ use deadpool::{
 };
 
 use super::{
-    address::Address,
+    address::{Address, place_of},
     link::{CONNECT, QUERY},
+    sentinel::Place,
 };
 
 const SIZE: usize = 8;
@@ -27,6 +28,8 @@ pub(super) type Pool = managed::Pool<Connector>;
 pub(super) struct Line {
     connection: MultiplexedConnection,
     maker: deadpool_redis::Manager,
+    /// Where it leads.
+    pub(super) to: Place,
 }
 
 impl Deref for Line {
@@ -66,12 +69,14 @@ impl Manager for Connector {
     async fn create(&self) -> Result<Line, RedisError> {
         let server = Box::pin(self.address.client()).await?;
         let server = server.get_connection_info().clone();
+        let to = place_of(&server);
         self.made.fetch_add(1, Ordering::Relaxed);
         let maker = deadpool_redis::Manager::new_with_config(server, self.limits.clone())?;
         Ok(Line {
             // Boxed: it nests deeper than the compiler likes to look.
             connection: Box::pin(maker.create()).await?,
             maker,
+            to,
         })
     }
 

@@ -139,6 +139,7 @@ impl Watcher {
         let mut round = interval(ROUND);
         round.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut requests = Vec::with_capacity(AT_ONCE);
+        let mut demotions = self.link.demotions();
         loop {
             let kept = tokio::select! {
                 message = stream.next() => {
@@ -152,6 +153,7 @@ impl Watcher {
                     }
                     self.subscribe(&mut sink, &mut requests).await
                 }
+                Ok(()) = demotions.changed() => return "it leads to a former primary".to_owned(),
                 _ = round.tick() => self.tend(&mut sink).await,
             };
             if let Err(error) = kept {

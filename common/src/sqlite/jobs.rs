@@ -137,7 +137,14 @@ pub(super) fn claim(
     now: Timestamp,
     micros: u64,
 ) -> Result<Claimed, Fault> {
-    let Some(found) = look(txn, claim, now)? else {
+    let mut found = look(txn, claim, now)?;
+    if found.is_none()
+        && let Some(record) = &claim.record
+    {
+        NewJob::new(Record::clone(record))?.create(txn)?;
+        found = look(txn, claim, now)?;
+    }
+    let Some(found) = found else {
         return Ok(Claimed::Missing);
     };
     let Some(Claimable {

@@ -38,7 +38,7 @@ const ROUND: Duration = Duration::from_secs(1);
 /// Looks are followed by rests that are so many times as long, in the long run, as they used the
 /// processor: what they cost is bounded, however many jobs are watched, however much is written.
 const REST_PER_LOOK: u32 = 20;
-/// So much rest may be owed.
+/// So much rest may be owed: after a calm, the first looks follow each other closely.
 const OWED: Duration = PACE;
 /// Messages that fall due in one commit.
 const PROMOTED_MAX: i64 = 1000;

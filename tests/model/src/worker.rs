@@ -49,21 +49,14 @@ impl World {
     }
 
     fn receive(&mut self, rules: &Rules, worker: usize, task: &mut Task) {
-        let me = self.workers[worker].id;
         task.pc = match task.pc {
-            Pc::Claim(attempt) => match self.claim(rules, attempt, me) {
-                Claimed::Granted(running) => self.begin(rules, running, task),
-                Claimed::Missing => Pc::Recreate,
-                Claimed::Held(rec) => {
-                    let owner = self.owner(worker, &rec);
-                    self.decide(rules, &rec, &task.msg, owner)
-                }
-            },
+            Pc::Claim(attempt) => self.ask(rules, worker, attempt, task),
+            // A claim that carries the record along: one call.
             Pc::Recreate => {
                 if self.create(task.msg.recreated(self.now), false) {
                     rules.see(Event::Recreated);
                 }
-                Pc::Claim(task.msg.attempt)
+                self.ask(rules, worker, task.msg.attempt, task)
             }
             Pc::Apply(step) => {
                 self.apply_arrival(rules, &step, &task.msg);
@@ -71,6 +64,18 @@ impl World {
             }
             other => other,
         };
+    }
+
+    fn ask(&mut self, rules: &Rules, worker: usize, attempt: u8, task: &mut Task) -> Pc {
+        let me = self.workers[worker].id;
+        match self.claim(rules, attempt, me) {
+            Claimed::Granted(running) => self.begin(rules, running, task),
+            Claimed::Missing => Pc::Recreate,
+            Claimed::Held(rec) => {
+                let owner = self.owner(worker, &rec);
+                self.decide(rules, &rec, &task.msg, owner)
+            }
+        }
     }
 
     /// `Protocol::owner`. Asks the store a second time, right after the claim.

@@ -211,7 +211,8 @@ pub async fn pages_stay_whole_while_jobs_come_and_change(store: &dyn Store) {
     assert_eq!((found.len(), different.len()), (250, 250));
 }
 
-async fn counted(store: &dyn Store) -> BTreeMap<(String, StateKind), u64> {
+/// How many jobs there are, by queue and state.
+pub(super) async fn counted(store: &dyn Store) -> BTreeMap<(String, StateKind), u64> {
     let mut counted = BTreeMap::new();
     for QueueCounts { queue, states } in store.counts().await.unwrap() {
         for (state, count) in states {

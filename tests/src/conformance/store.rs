@@ -10,7 +10,10 @@ use haul_common::{
     time::Timestamp,
 };
 
-use super::changes::{apply, finish};
+use super::{
+    changes::{apply, finish},
+    lists::counted,
+};
 use crate::{
     jobs::{claim, found, granted, record, running, spec},
     wait::soon,
@@ -243,6 +246,61 @@ pub async fn an_unknown_job_is_missing(store: &dyn Store) {
     let answer = store.claim(claim(&spec, &WorkerId::random())).await;
     assert!(matches!(answer.unwrap(), Claimed::Missing));
     assert!(store.find(&JobId::new()).await.unwrap().is_none());
+}
+
+/// A claim may bring the record of a job that nobody told the store of. It is as if the record had
+/// been written just before: in the index of one state, in the tally of its batch.
+pub async fn a_claim_writes_the_record_that_it_brings(store: &dyn Store) {
+    let worker = WorkerId::random();
+    let later = Life::scheduled(Timestamp::now() + Duration::from_secs(3600));
+    let fits = record(manifold());
+    let too_early = Record {
+        life: later,
+        ..record(manifold())
+    };
+    let bring = |record: &Record| haul_common::ports::Claim {
+        record: Some(record.clone().into()),
+        ..claim(&record.spec, &worker)
+    };
+    let grant = granted(store.claim(bring(&fits)).await.unwrap());
+    assert_eq!(grant.created, fits.created);
+    assert_eq!((grant.life.attempt, grant.life.starts), (1, 1));
+    let runs = Record {
+        life: grant.life,
+        ..fits.clone()
+    };
+    assert_same(&found(store, &fits.spec.id).await, &runs);
+    match store.claim(bring(&too_early)).await.unwrap() {
+        Claimed::Held(held) => assert_same(&held, &too_early),
+        other => panic!("it is not time yet: {other:?}"),
+    }
+    assert_same(&found(store, &too_early.spec.id).await, &too_early);
+
+    let states = [(StateKind::Running, 1), (StateKind::Scheduled, 1)];
+    let batch = fits.spec.batch.as_ref().unwrap();
+    let tally = store.batch(batch).await.unwrap().unwrap();
+    assert_eq!(tally.states, states.into());
+    let in_queue = states.map(|(state, count)| ((fits.spec.queue.to_string(), state), count));
+    assert_eq!(counted(store).await, in_queue.into());
+
+    let same = store.create(vec![fits.clone()]).await.unwrap();
+    assert_eq!(same, [Created::Same(StateKind::Running)]);
+    assert_same(&found(store, &fits.spec.id).await, &runs);
+}
+
+/// Where there is a record, the one that a claim brings is not used.
+pub async fn a_claim_leaves_a_record_that_is_there(store: &dyn Store) {
+    let there = record(spec("mail", 1));
+    store.create(vec![there.clone()]).await.unwrap();
+    let mut brought = there.clone();
+    brought.created = Timestamp::from_millis(1);
+    brought.life.attempt = 7;
+    let claim = haul_common::ports::Claim {
+        record: Some(brought.into()),
+        ..claim(&there.spec, &WorkerId::random())
+    };
+    let grant = granted(store.claim(claim).await.unwrap());
+    assert_eq!((grant.created, grant.life.attempt), (there.created, 1));
 }
 
 /// The store's clock is about ours.

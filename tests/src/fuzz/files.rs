@@ -130,6 +130,7 @@ async fn look(db: &Sqlite) -> Result<(), StoreError> {
             attempt: 1,
             digest: wanted.digest(),
             worker: WorkerId::random(),
+            record: None,
         };
         db.claim(claim).await?;
     }

@@ -8,6 +8,7 @@ mod beyond_timeout;
 mod bugs;
 mod crash;
 mod cut;
+mod failover;
 mod kill;
 mod outage;
 mod protocol;

@@ -2,7 +2,7 @@
 
 use ::redis::Value;
 
-use super::{CLAIM, Call, Keys, Unreadable};
+use super::{CLAIM, Call, Unreadable, create};
 use crate::{
     life::EARLY_TOLERANCE,
     ports::{Claim, Claimed, Grant},
@@ -10,17 +10,17 @@ use crate::{
     time::Timestamp,
 };
 
-pub(super) fn keys(keys: &Keys) -> Vec<String> {
-    vec![keys.job(""), keys.indexes(), keys.tallies()]
-}
-
 pub(in crate::redis) fn claim(claim: &Claim) -> Call {
-    Call::one_of(&CLAIM)
+    let call = Call::one_of(&CLAIM)
         .text(&claim.id)
         .number(claim.attempt)
         .text(&claim.digest.to_string())
         .text(&claim.worker)
-        .number(EARLY_TOLERANCE.as_millis())
+        .number(EARLY_TOLERANCE.as_millis());
+    match &claim.record {
+        Some(record) => create::birth(call, record),
+        None => call,
+    }
 }
 
 pub(in crate::redis) fn claimed(value: Value) -> Result<Claimed, Unreadable> {

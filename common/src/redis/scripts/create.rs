@@ -23,12 +23,14 @@ pub(super) fn keys(keys: &Keys) -> Vec<String> {
 }
 
 pub(in crate::redis) fn create(job: &Record) -> Call {
+    birth(Call::one_of(&CREATE).text(&job.spec.id), job)
+}
+
+/// What `birth.lua` needs.
+pub(super) fn birth(call: Call, job: &Record) -> Call {
     let Record { spec, life, .. } = job;
     let state = life.state.kind();
-    let call = Call::one_of(&CREATE)
-        .text(&spec.id)
-        .text(&spec.queue)
-        .number(job.created.as_millis());
+    let call = call.text(&spec.queue).number(job.created.as_millis());
     let call = match expires(spec, life) {
         Some(at) => call.number(at.as_millis()),
         None => call.text(""),

@@ -42,17 +42,17 @@ macro_rules! scripts {
 }
 
 macro_rules! shared_scripts {
-    ($($name:ident = $file:literal, $keys:path;)+) => {
+    ($($name:ident = $($file:literal)+, $keys:path;)+) => {
         $(static $name: LazyLock<Lua> = LazyLock::new(|| {
-            Lua::shared(concat!(include_str!("batch.lua"), include_str!($file)), $keys)
+            Lua::shared(concat!(include_str!("batch.lua"), $(include_str!($file)),+), $keys)
         });)+
     };
 }
 
 shared_scripts! {
     APPLY = "apply.lua", apply::keys;
-    CLAIM = "claim.lua", claim::keys;
-    CREATE = "create.lua", create::keys;
+    CLAIM = "birth.lua" "claim.lua", create::keys;
+    CREATE = "birth.lua" "create.lua", create::keys;
 }
 
 scripts! {

@@ -119,6 +119,7 @@ fn claim(spec: &Spec) -> Claim {
         attempt: 1,
         digest: spec.digest(),
         worker: WorkerId::random(),
+        record: None,
     }
 }
 
