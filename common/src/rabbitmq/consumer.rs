@@ -38,8 +38,9 @@ use crate::{
     wire::topology::Namespace,
 };
 
-/// How long a few acknowledgements wait for more. What is done out of order waits once more.
-const GATHER: Duration = Duration::from_millis(5);
+/// How long a few acknowledgements wait for more: nobody waits for them, and with many lanes few come
+/// at once. What is done out of order waits once more.
+const GATHER: Duration = Duration::from_millis(20);
 /// This part of the prefetch is not few: the broker is to have what to deliver.
 const FEW: u16 = 8;
 /// Fates that are looked at together.
