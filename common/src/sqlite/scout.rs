@@ -132,8 +132,8 @@ impl Scout {
                 pace = KEEN_PACE;
             } else {
                 what = For::CallsAndWrites;
-                // A sync may have taken longer than that.
-                pace = if since < ROUND { PACE } else { ROUND };
+                // A sync may have taken longer than that; at most as long again.
+                pace = since.min(ROUND);
             }
         }
         let due = self.next_due.filter(|_| !interests.lanes.is_empty());

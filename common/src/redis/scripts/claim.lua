@@ -1,7 +1,8 @@
 -- The common way into an attempt: grants it if the job waits for just this one, and it is time.
 --
+-- KEYS  those of `record.lua`
 -- ARGV  1 id   2 attempt   3 digest   4 worker   5 how early a job may start, ms
---       6… where the record is to be written if there is none: what `birth.lua` needs
+--       6… where the record is to be written if there is none: what `record.lua` needs
 -- Returns nil if there is no record; {record as HGETALL} if it is not claimable like this; or
 --         created, a bar, and head, with {that, error} where the head says that something went wrong.
 --
@@ -17,7 +18,7 @@ return each(function(id, at, last)
     local is_new = not job[2]
     if is_new then
         if last < at + 5 then return false end
-        bear(id, at + 5, last)
+        write_record(id, at + 5, last)
         job = { ARGV[at + 10], ARGV[at + 12] }
     end
     local digest, queue, created, deadline, batch =

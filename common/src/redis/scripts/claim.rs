@@ -18,7 +18,7 @@ pub(in crate::redis) fn claim(claim: &Claim) -> Call {
         .text(&claim.worker)
         .number(EARLY_TOLERANCE.as_millis());
     match &claim.record {
-        Some(record) => create::birth(call, record),
+        Some(record) => create::values(call, record),
         None => call,
     }
 }

@@ -1,6 +1,7 @@
 -- Writes a record unless one with its id exists.
 --
--- ARGV  1 id   2… what `birth.lua` needs
+-- KEYS  those of `record.lua`
+-- ARGV  1 id   2… what `record.lua` needs
 -- Returns 'new'; or the state of the same job; or 'conflict'.
 return each(function(id, at, last)
     local key = KEYS[1] .. id
@@ -11,7 +12,7 @@ return each(function(id, at, last)
         end
         return string.match(known[1], digest)
     end
-    bear(id, at + 1, last)
+    write_record(id, at + 1, last)
     add(KEYS[2] .. ARGV[at + 1] .. ':' .. ARGV[at + 4], ARGV[at + 2], id)
     tell(key)
     return 'new'

@@ -23,11 +23,11 @@ pub(super) fn keys(keys: &Keys) -> Vec<String> {
 }
 
 pub(in crate::redis) fn create(job: &Record) -> Call {
-    birth(Call::one_of(&CREATE).text(&job.spec.id), job)
+    values(Call::one_of(&CREATE).text(&job.spec.id), job)
 }
 
-/// What `birth.lua` needs.
-pub(super) fn birth(call: Call, job: &Record) -> Call {
+/// What `record.lua` needs.
+pub(super) fn values(call: Call, job: &Record) -> Call {
     let Record { spec, life, .. } = job;
     let state = life.state.kind();
     let call = call.text(&spec.queue).number(job.created.as_millis());

@@ -51,8 +51,8 @@ macro_rules! shared_scripts {
 
 shared_scripts! {
     APPLY = "apply.lua", apply::keys;
-    CLAIM = "birth.lua" "claim.lua", create::keys;
-    CREATE = "birth.lua" "create.lua", create::keys;
+    CLAIM = "record.lua" "claim.lua", create::keys;
+    CREATE = "record.lua" "create.lua", create::keys;
 }
 
 scripts! {

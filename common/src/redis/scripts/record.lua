@@ -1,4 +1,4 @@
--- How a record is born, in `create.lua` and `claim.lua`. The index of its state is for them to write.
+-- Writes a new record, for `create.lua` and `claim.lua`. The index of its state is for them to write.
 --
 -- KEYS  1 prefix of jobs   2 of the indexes   3 queues   4 expiry   5 prefix of batches
 --       6 of their tallies   7 batches
@@ -6,7 +6,7 @@
 --       6 meta   7 spec   8 head   9… other fields and values
 local queues, batches = {}, {}
 
-local function bear(id, at, last)
+local function write_record(id, at, last)
     local queue, created, expires = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     local state, batch = ARGV[at + 3], ARGV[at + 4]
     redis.call('HSET', KEYS[1] .. id, 'meta', ARGV[at + 5], 'spec', ARGV[at + 6], 'head', ARGV[at + 7],
