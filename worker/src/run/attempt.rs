@@ -47,8 +47,10 @@ pub(super) async fn run(
             if hub.stop.has_reached(Level::Abort) {
                 core.stop(StopCause::Stopping);
             }
-            let work = work(&hub, &core, claimed, meter, delivery.settlement, slot);
-            work.instrument(span).await;
+            // In one expression: a future that has a name takes its room twice.
+            work(&hub, &core, claimed, meter, delivery.settlement, slot)
+                .instrument(span)
+                .await;
             busy.ended(core.assignment.life.fence);
         }
         Some(Receipt::Settle(verdict)) => delivery.settlement.settle(verdict),
