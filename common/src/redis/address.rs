@@ -8,12 +8,12 @@
 use std::fmt;
 
 use ::redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, ErrorKind,
-    IntoConnectionInfo, RedisError, RedisResult, TlsCertificates, io::tcp::TcpSettings,
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
+    RedisError, RedisResult, TlsCertificates, io::tcp::TcpSettings,
 };
 use url::Url;
 
-use super::sentinel::{ASK, Place};
+use super::sentinel::{self, Place};
 use crate::{hosts::one_each, ports::StoreError, tls::Tls};
 
 const SENTINEL_PORT: u16 = 26379;
@@ -130,11 +130,14 @@ impl Address {
         let Some(sentinels) = &self.sentinels else {
             return Ok(Vec::new());
         };
-        let client = |host: &ConnectionAddr| self.open(host.clone().into_connection_info()?);
         let hosts = sentinels.hosts.iter();
         hosts
-            .map(|host| Ok((client(host)?, sentinels.name.clone())))
+            .map(|host| Ok((self.to_sentinel(host)?, sentinels.name.clone())))
             .collect()
+    }
+
+    fn to_sentinel(&self, host: &ConnectionAddr) -> RedisResult<Client> {
+        self.open(host.clone().into_connection_info()?)
     }
 
     fn open(&self, info: ConnectionInfo) -> RedisResult<Client> {
@@ -162,16 +165,8 @@ impl Address {
     }
 
     async fn ask_one(&self, host: &ConnectionAddr, name: &str) -> RedisResult<Option<Place>> {
-        let client = self.open(host.clone().into_connection_info()?)?;
-        let limits = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(ASK))
-            .set_response_timeout(Some(ASK));
-        let mut sentinel = client
-            .get_multiplexed_async_connection_with_config(&limits)
-            .await?;
-        let mut question = ::redis::cmd("SENTINEL");
-        question.arg("get-master-addr-by-name").arg(name);
-        question.query_async(&mut sentinel).await
+        let mut line = sentinel::dial(&self.to_sentinel(host)?).await?;
+        sentinel::who_is(name).query_async(&mut line).await
     }
 }
 

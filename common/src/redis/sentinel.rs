@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, aio::PubSub};
+use ::redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, RedisResult,
+    aio::{MultiplexedConnection, PubSub},
+};
 use futures_util::StreamExt;
 use tokio::{
     sync::watch,
@@ -19,7 +22,7 @@ use tokio::{
 };
 
 /// How long a Sentinel may take to answer.
-pub(super) const ASK: Duration = Duration::from_millis(500);
+const ASK: Duration = Duration::from_millis(500);
 /// How often one is asked that says nothing, and how soon again one that does not answer.
 const ROUND: Duration = Duration::from_secs(5);
 /// A Sentinel whose configuration is older than another's is not believed, unless nobody has
@@ -88,6 +91,22 @@ impl Primary {
     }
 }
 
+/// A connection to a Sentinel, to ask it.
+pub(super) async fn dial(sentinel: &Client) -> RedisResult<MultiplexedConnection> {
+    let limits = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(ASK))
+        .set_response_timeout(Some(ASK));
+    let line = sentinel.get_multiplexed_async_connection_with_config(&limits);
+    line.await
+}
+
+/// Asks for the primary called `name`: an optional [`Place`].
+pub(super) fn who_is(name: &str) -> Cmd {
+    let mut question = ::redis::cmd("SENTINEL");
+    question.arg(&["get-master-addr-by-name", name]);
+    question
+}
+
 /// Listens to one Sentinel for as long as it is polled.
 pub(super) async fn follow(sentinel: Client, name: String, primary: Primary) {
     loop {
@@ -101,18 +120,11 @@ pub(super) async fn follow(sentinel: Client, name: String, primary: Primary) {
 async fn listen(sentinel: &Client, name: &str, primary: &Primary) -> RedisResult<()> {
     let mut news = answered(subscribe(sentinel)).await?;
     let mut news = news.on_message();
-    let limits = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(ASK))
-        .set_response_timeout(Some(ASK));
-    let mut line = sentinel
-        .get_multiplexed_async_connection_with_config(&limits)
-        .await?;
+    let mut line = dial(sentinel).await?;
     loop {
         // After one subscribed: what changes from now on is heard.
         let mut questions = ::redis::pipe();
-        questions
-            .cmd("SENTINEL")
-            .arg(&["get-master-addr-by-name", name]);
+        questions.add_command(who_is(name));
         questions.cmd("SENTINEL").arg(&["master", name]);
         let (place, facts): (Option<Place>, HashMap<String, String>) =
             questions.query_async(&mut line).await?;
