@@ -98,7 +98,7 @@ fn critical(backlog: usize, seconds: u32) -> Case {
 
 fn full() -> Vec<Case> {
     // Eight workers that start and end count for more than one.
-    let (jobs, many) = (20_000, 80_000);
+    let (jobs, many) = (40_000, 80_000);
     let mut cases = vec![
         case("one queue, one lane", Kind::Drain, 40_000),
         case("one queue, one lane", Kind::Both, 40_000),

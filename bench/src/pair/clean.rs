@@ -24,7 +24,9 @@ pub(super) async fn all(side: &Side, broker: &str, store: &str) -> Result<()> {
         _ => (format!("{NAMESPACE}.q."), format!("{{{NAMESPACE}}}:*")),
     };
     purge(broker, &queues).await?;
-    forget(&mut open(store).await?, &keys).await
+    // A server that has been up for a while knows that all records are filed.
+    let kept = format!("{{{NAMESPACE}}}:filed");
+    forget(&mut open(store).await?, &keys, &kept).await
 }
 
 async fn purge(url: &str, prefix: &str) -> Result<()> {
@@ -51,7 +53,7 @@ async fn purge(url: &str, prefix: &str) -> Result<()> {
     Ok(connection.close(200, "done".into()).await?)
 }
 
-async fn forget(connection: &mut MultiplexedConnection, pattern: &str) -> Result<()> {
+async fn forget(connection: &mut MultiplexedConnection, pattern: &str, kept: &str) -> Result<()> {
     let mut cursor = 0u64;
     loop {
         let mut scan = redis::cmd("SCAN");
@@ -60,7 +62,8 @@ async fn forget(connection: &mut MultiplexedConnection, pattern: &str) -> Result
             .arg(pattern)
             .arg("COUNT")
             .arg(AT_ONCE);
-        let (next, keys): (u64, Vec<String>) = scan.query_async(connection).await?;
+        let (next, mut keys): (u64, Vec<String>) = scan.query_async(connection).await?;
+        keys.retain(|key| key != kept);
         if !keys.is_empty() {
             let _: u64 = redis::cmd("UNLINK")
                 .arg(keys)
