@@ -100,8 +100,8 @@ fn full() -> Vec<Case> {
     // Eight workers that start and end count for more than one.
     let (jobs, many) = (40_000, 80_000);
     let mut cases = vec![
-        case("one queue, one lane", Kind::Drain, 40_000),
-        case("one queue, one lane", Kind::Both, 40_000),
+        case("one queue, one lane", Kind::Drain, jobs),
+        case("one queue, one lane", Kind::Both, jobs),
         latency(200, 15),
         latency(1000, 10),
         critical(100_000, 15),
@@ -124,7 +124,7 @@ fn full() -> Vec<Case> {
         workers: 2,
         ..case("3 queues × 4 lanes, 2 workers", Kind::Both, many)
     });
-    for (size, jobs) in [(4096, 40_000), (65_536, 8000)] {
+    for (size, jobs) in [(4096, jobs), (65_536, 8000)] {
         cases.push(Case {
             size,
             ..case(&format!("{} KiB each", size / 1024), Kind::Drain, jobs)
