@@ -41,6 +41,9 @@ pub enum Arrival {
     Ended,
     /// Come again in a while: it is too early, or a live worker has the job.
     PutOff(Duration),
+    /// Keep the message, and look again in a moment: its worker may just have died. Put off, it would
+    /// have to come through its lane once more.
+    Keep(Duration),
     /// The id belongs to a job of other content.
     Conflict,
 }
@@ -108,7 +111,7 @@ fn running(record: &Record, owner: Owner, began: Timestamp, now: Timestamp) -> A
     match owner {
         Owner::Alive => Arrival::PutOff(patience(now.since(began))),
         // A moment tells whether it only lost its connection.
-        Owner::Dropped => Arrival::PutOff(PATIENCE_MIN),
+        Owner::Dropped => Arrival::Keep(PATIENCE_MIN),
         Owner::MeUnaware => apply(life.unclaim()),
         Owner::Vanished if crash_limit_reached(life, &record.spec) => {
             apply(life.lose_for_good(now))

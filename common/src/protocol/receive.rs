@@ -2,6 +2,8 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use tokio::time::sleep;
+
 use super::{Protocol, ProtocolError, rare};
 use crate::{
     faults::{self, Bug},
@@ -93,7 +95,7 @@ impl Protocol {
     async fn start(
         &self,
         envelope: Envelope,
-        dropped: bool,
+        mut dropped: bool,
         worker: &WorkerId,
         runs_here: &impl Fn(&JobId) -> bool,
     ) -> Result<Receipt, ProtocolError> {
@@ -156,6 +158,11 @@ impl Protocol {
                 }
                 Arrival::Ended => return rare(self.drop_ended(&record, &envelope)).await,
                 Arrival::PutOff(delay) => return rare(self.put_off(&record, delay)).await,
+                Arrival::Keep(moment) => {
+                    rare(sleep(moment)).await;
+                    // If it lives still, it keeps the job.
+                    dropped = false;
+                }
                 Arrival::Conflict => return rare(self.bury_conflict(envelope)).await,
             }
         }
@@ -238,7 +245,7 @@ impl Protocol {
 /// What an arrival means with a bug planted.
 fn planted(record: &Record, arrival: Arrival) -> Arrival {
     let bug = match (&arrival, record.life.state.kind()) {
-        (Arrival::PutOff(_), StateKind::Running) => Bug::CopyDropped,
+        (Arrival::PutOff(_) | Arrival::Keep(_), StateKind::Running) => Bug::CopyDropped,
         (Arrival::Ended, StateKind::Cancelled) => Bug::CancelForgotten,
         (Arrival::Ended, StateKind::Succeeded) => Bug::EndedRunsAgain,
         _ => return arrival,

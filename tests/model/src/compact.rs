@@ -239,6 +239,7 @@ impl Rec {
             Arrival::Apply(step) => Decision::Apply(Move::of(*self, &step)),
             Arrival::Ended => Decision::Ended,
             Arrival::PutOff(_) => Decision::PutOff,
+            Arrival::Keep(_) => unreachable!("a second look is a look of its own"),
             Arrival::Conflict | Arrival::Edit(_) => {
                 unreachable!("there is one job, and nobody edits it")
             }

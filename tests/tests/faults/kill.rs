@@ -11,6 +11,8 @@ use haul_tests::{
 
 const SLOTS: u32 = 8;
 const JOBS: usize = 200;
+/// Jobs that wait behind one.
+const BEHIND: usize = 60;
 
 async fn kill_in_mid_work(kind: Kind, limit: Duration) {
     let site = Site::of(kind).await;
@@ -150,11 +152,16 @@ async fn a_worker_that_slept_past_its_lease_alone_goes_on_with_its_jobs() {
     .await;
 }
 
-/// Its lease would go on for ten seconds, but its connections are gone.
+/// Its lease would go on for ten seconds, but its connections are gone. And what waits in its lane has
+/// waited for less long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_workers_job_starts_again_before_its_lease_ends() {
+async fn a_killed_workers_job_starts_again_before_its_lease_ends_and_its_lane() {
     let site = Site::of(Kind::Fleet).await;
-    let mut victim = WorkerProcess::ready(&site, &Settings::default()).await;
+    let one_slot = Settings {
+        slots: 1,
+        ..Settings::default()
+    };
+    let mut victim = WorkerProcess::ready(&site, &one_slot).await;
     let store = &site.producer.backend().store;
     let nobody = haul_common::job::WorkerId::random();
     eventually("the store to be old enough to judge", SOON, || async {
@@ -164,12 +171,24 @@ async fn a_killed_workers_job_starts_again_before_its_lease_ends() {
         }
     })
     .await;
-    site.submit(&["hang"]).await;
+    let first = site.submit(&["sleep_ms 8000"]).await;
     site.did("start", 1, SOON).await;
-    let _other = WorkerProcess::ready(&site, &Settings::default()).await;
+    site.submit_many(BEHIND, &["sleep_ms 200"]).await;
+    let _other = WorkerProcess::ready(&site, &one_slot).await;
+    site.did("start", 2, SOON).await;
     victim.kill9();
     let killed = Instant::now();
-    site.did("start", 2, SOON).await;
+    let before = eventually("its second start", SOON, || async {
+        let ledger = site.ledger();
+        let starts = ledger.count("start", &first);
+        if starts == 2 {
+            Ok(ledger.total("start"))
+        } else {
+            Err(starts)
+        }
+    })
+    .await;
     let waited = killed.elapsed();
     assert!(waited < Duration::from_secs(5), "{waited:?}");
+    assert!(before < BEHIND / 2, "it waited behind {before} of {BEHIND}");
 }

@@ -64,6 +64,8 @@ fn a_running_job_is_left_to_a_live_worker_and_taken_from_a_vanished_one() {
     let (record, envelope) = at(running());
     let left = arrive(&record, &envelope, Owner::Alive, NOW);
     assert!(matches!(left, Arrival::PutOff(_)));
+    let doubted = arrive(&record, &envelope, Owner::Dropped, NOW);
+    assert!(matches!(doubted, Arrival::Keep(_)));
     let taken = applied(arrive(&record, &envelope, Owner::Vanished, NOW));
     assert_eq!(
         (taken.state.kind(), taken.attempt, taken.crashes),
