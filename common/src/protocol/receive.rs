@@ -159,6 +159,7 @@ impl Protocol {
                 Arrival::Ended => return rare(self.drop_ended(&record, &envelope)).await,
                 Arrival::PutOff(delay) => return rare(self.put_off(&record, delay)).await,
                 Arrival::Keep(moment) => {
+                    tracing::debug!(job = %record.spec.id, "its worker may just have died");
                     rare(sleep(moment)).await;
                     // If it lives still, it keeps the job.
                     dropped = false;
@@ -214,6 +215,7 @@ impl Protocol {
     }
 
     async fn put_off(&self, record: &Record, delay: Duration) -> Result<Receipt, ProtocolError> {
+        tracing::debug!(job = %record.spec.id, ?delay, "put off");
         let copy = Self::vehicle(&record.spec, &record.life, delay, false);
         self.publish(&record.spec.id, copy).await?;
         // A crash here leaves two messages of one job.

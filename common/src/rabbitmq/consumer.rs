@@ -39,7 +39,8 @@ use crate::{
 };
 
 /// How long a few acknowledgements wait for more: nobody waits for them, with many lanes few come at
-/// once, and each costs the broker as much as several jobs. What is done out of order waits once more.
+/// once, and each costs the broker as much as several jobs. What is done out of order waits once more,
+/// unless it is much.
 /// A worker that is killed meanwhile gets them again, and finds in their records that they have ended.
 const GATHER: Duration = Duration::from_millis(100);
 /// This part of the prefetch is not few: with half of it running, the broker is to have what to deliver.
@@ -198,7 +199,7 @@ impl Task {
                     yield_now().await;
                     self.note(std::mem::take(&mut fates));
                     if self.tags.is_due(self.many) {
-                        let frames = self.tags.ready();
+                        let frames = self.tags.ready(self.many);
                         self.tell(frames).await?;
                     }
                     self.gather.pace(self.tags.waits());

@@ -60,8 +60,9 @@ impl Tags {
 
     /// What to tell now: what goes back, and what is done together with all before it. Only where
     /// *every* outstanding tag up to some point is done do they go together: an acknowledgement
-    /// "and all before" must not touch one that still runs.
-    pub(super) fn ready(&mut self) -> Vec<Frame> {
+    /// "and all before" must not touch one that still runs. What is done out of order waits for it,
+    /// but not when so `many` do: behind one slow job they would take up the whole prefetch.
+    pub(super) fn ready(&mut self, many: usize) -> Vec<Frame> {
         let mut frames: Vec<_> = self.released.drain(..).map(Frame::Release).collect();
         let (mut through, mut count) = (0, 0);
         while let Some(first) = self.outstanding.first()
@@ -75,12 +76,18 @@ impl Tags {
             1 => Some(Frame::Ack(through)),
             _ => Some(Frame::AckThrough(through)),
         });
+        if self.done.len() >= many {
+            for tag in std::mem::take(&mut self.done) {
+                self.outstanding.remove(&tag);
+                frames.push(Frame::Ack(tag));
+            }
+        }
         frames
     }
 
     /// What to tell now, and what is done out of order since this was last asked.
     pub(super) fn overdue(&mut self) -> Vec<Frame> {
-        let mut frames = self.ready();
+        let mut frames = self.ready(usize::MAX);
         for tag in std::mem::take(&mut self.late) {
             if self.done.remove(&tag) {
                 self.outstanding.remove(&tag);
@@ -103,6 +110,8 @@ mod tests {
     use super::*;
     use Verdict::{Ack, Release};
 
+    const MANY: usize = 3;
+
     fn settled(outstanding: &[u64], settled: &[(u64, Verdict)]) -> Tags {
         let mut tags = Tags::default();
         outstanding.iter().for_each(|tag| tags.came(*tag));
@@ -115,10 +124,10 @@ mod tests {
     #[test]
     fn a_prefix_that_is_all_done_goes_in_one_frame() {
         let mut tags = settled(&[3, 4, 5, 6], &[(5, Ack), (3, Ack), (4, Ack)]);
-        assert_eq!(tags.ready(), [Frame::AckThrough(5)]);
+        assert_eq!(tags.ready(MANY), [Frame::AckThrough(5)]);
         assert!(!tags.waits());
         tags.settle(6, Ack);
-        assert_eq!(tags.ready(), [Frame::Ack(6)]);
+        assert_eq!(tags.ready(MANY), [Frame::Ack(6)]);
     }
 
     #[test]
@@ -132,20 +141,34 @@ mod tests {
     #[test]
     fn what_is_done_out_of_order_waits_a_moment_for_what_is_before_it() {
         let mut tags = settled(&[1, 2, 3, 4, 5], &[(2, Ack), (4, Ack)]);
-        assert_eq!(tags.ready(), []);
+        assert_eq!(tags.ready(MANY), []);
         assert!(tags.waits());
         assert_eq!(tags.overdue(), [], "it has not waited yet");
         tags.settle(1, Ack);
-        assert_eq!(tags.ready(), [Frame::AckThrough(2)]);
+        assert_eq!(tags.ready(MANY), [Frame::AckThrough(2)]);
         tags.settle(5, Ack);
         assert_eq!(tags.overdue(), [Frame::Ack(4)]);
         assert_eq!(tags.overdue(), [Frame::Ack(5)]);
     }
 
     #[test]
+    fn what_is_done_out_of_order_waits_no_longer_when_it_is_much() {
+        let mut tags = settled(&[1, 2, 3, 4, 5, 6], &[(2, Ack), (4, Ack)]);
+        assert_eq!(tags.ready(MANY), []);
+        tags.settle(6, Ack);
+        let each = [Frame::Ack(2), Frame::Ack(4), Frame::Ack(6)];
+        assert_eq!(tags.ready(MANY), each);
+        assert!(!tags.waits());
+        for tag in [1, 3, 5] {
+            tags.settle(tag, Ack);
+        }
+        assert_eq!(tags.ready(MANY), [Frame::AckThrough(5)]);
+    }
+
+    #[test]
     fn what_goes_back_does_so_before_the_rest_is_acknowledged() {
         let mut tags = settled(&[1, 2, 3], &[(1, Ack), (2, Release), (3, Ack)]);
-        assert_eq!(tags.ready(), [Frame::Release(2), Frame::AckThrough(3)]);
+        assert_eq!(tags.ready(MANY), [Frame::Release(2), Frame::AckThrough(3)]);
     }
 
     #[test]

@@ -68,7 +68,9 @@ impl<'e> Faults<'e> {
         if self.rollback(first.start, next.start) {
             return "rollback";
         }
-        if accepted {
+        // But for a store that forgot `next`, and took an end that came later.
+        let ended_before = first.end.is_some_and(|(ended, _)| ended < next.start);
+        if accepted && (ended_before || !self.rollback(next.start, u64::MAX)) {
             return "unexplained";
         }
         if let Some(killed) = self.killed(first.process)

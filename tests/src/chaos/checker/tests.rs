@@ -194,6 +194,18 @@ fn a_run_after_an_accepted_success_is_never_explained_by_a_crash() {
 }
 
 #[test]
+fn a_late_end_may_be_accepted_by_a_store_that_forgot_the_other() {
+    use What::{Done, Effect, Start};
+    let late = [(Start, 2), (Effect, 20), (Done, 20)];
+    let both = whole(runs(accepted(), "a", 7, &late), "b", 9, 12);
+    let both = hit(both, Hit::Paused("a".to_owned()), 3, 20);
+    let both = with(both, ended("succeeded", &[7]));
+    assert_eq!(found(&both), ["unexplained", "old_fence_accepted"]);
+    let flush = hit(both, Hit::Rollback, 15, 15);
+    assert_eq!(duplicates(&flush).duplicates["overlap"], 1);
+}
+
+#[test]
 fn a_retry_needs_no_cause_and_a_run_that_was_stopped_does() {
     use What::{Failed, Start, Stopped};
     let retried = runs(accepted(), "a", 7, &[(Start, 2), (Failed, 2)]);
