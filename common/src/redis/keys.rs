@@ -16,7 +16,8 @@
 //! | `batches` | sorted set | batches by the creation of their first job, ms |
 //! | `queues` | set | names of queues that ever had a job |
 //! | `paused` | hash | queues that are paused, each with its [`crate::ports::Pause`] as JSON |
-//! | `expiry` | sorted set | ids of ended jobs by expiry, ms |
+//! | `expiry` | sorted set | times at which ended jobs may be forgotten, ms |
+//! | `expiry:<time>` | list | those jobs: when each ended, ms, and its id |
 //! | `worker:<id>` | string | the description of a worker that beats, with a time to live |
 //! | `suspicion:<id>` | string | since when a worker seems to have dropped its connections, ms |
 //! | `workers` | sorted set | ids by last beat, ms |

@@ -14,7 +14,7 @@ use haul_common::{
 };
 
 use super::changes::{apply, finish};
-use crate::jobs::{failed, queue, record, running, spec};
+use crate::jobs::{claim, failed, granted, queue, record, running, spec};
 
 fn ago(seconds: i64) -> Timestamp {
     Timestamp::from_millis(Timestamp::now().as_millis() - seconds * 1000)
@@ -253,29 +253,34 @@ pub async fn counts_follow_the_jobs(store: &dyn Store) {
 /// Only what ended is forgotten, and only when its time is over, with all that was saved of it.
 pub async fn only_what_ended_is_forgotten_and_only_in_time(store: &dyn Store) {
     let worker = WorkerId::random();
-    let specs: Vec<_> = (0..4).map(|n| spec("mail", n)).collect();
+    let specs: Vec<_> = (0..5).map(|n| spec("mail", n)).collect();
     for spec in &specs {
         running(store, spec, &worker).await;
     }
-    let [over, not_yet, redriven, runs] = specs.try_into().unwrap();
+    let [over, not_yet, redriven, again, runs] = specs.try_into().unwrap();
     finish(store, &over.id, ago(1)).await;
-    finish(store, &not_yet.id, store.now() + Duration::from_secs(60)).await;
-    let life = crate::jobs::found(store, &redriven.id).await.life;
-    let change = haul_common::ports::Change {
-        id: redriven.id.clone(),
-        step: life.die(Reason::Fatal, failed("x"), store.now()).unwrap(),
-        expires: Some(ago(1)),
-        edit: None,
-    };
-    store.apply(change).await.unwrap();
-    apply(store, &redriven.id, Life::redrive).await;
+    let in_a_minute = store.now() + Duration::from_secs(60);
+    finish(store, &not_yet.id, in_a_minute).await;
+    for spec in [&redriven, &again] {
+        let life = crate::jobs::found(store, &spec.id).await.life;
+        let change = haul_common::ports::Change {
+            id: spec.id.clone(),
+            step: life.die(Reason::Fatal, failed("x"), ago(2)).unwrap(),
+            expires: Some(ago(1)),
+            edit: None,
+        };
+        store.apply(change).await.unwrap();
+        apply(store, &spec.id, Life::redrive).await;
+    }
+    granted(store.claim(claim(&again, &worker)).await.unwrap());
+    finish(store, &again.id, in_a_minute).await;
     assert_eq!(store.expire(10).await.unwrap(), 1);
     assert_eq!(store.expire(10).await.unwrap(), 0);
     assert!(store.find(&over.id).await.unwrap().is_none());
-    for kept in [not_yet, redriven, runs] {
+    for kept in [not_yet, redriven, again, runs] {
         assert!(store.find(&kept.id).await.unwrap().is_some());
     }
-    assert_eq!(listed(store, "", 10).await.len(), 3);
+    assert_eq!(listed(store, "", 10).await.len(), 4);
 }
 
 /// No more is forgotten at once than asked for.

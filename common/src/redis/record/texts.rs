@@ -1,7 +1,7 @@
 //! Fields of tokens in a fixed order, with a bar between. No token can hold one; empty stands for
 //! none. Scripts read the first two.
 //!
-//! `meta`, what only an edit changes: digest, queue, created, deadline, batch.
+//! `meta`, what only an edit changes: queue, created, batch, digest, deadline.
 //!
 //! `head`, where the job is in its life. The part that a compare-and-set compares comes first:
 //! state, attempt, fence, cancel, starts, crashes, started, error, when, what. `error` says whether
@@ -45,11 +45,13 @@ fn put_time(text: &mut String, time: Option<Timestamp>) {
 
 pub(super) fn meta(spec: &Spec, created: Timestamp) -> String {
     let mut text = String::with_capacity(160);
-    put(&mut text, &spec.digest().to_string());
     put(&mut text, &spec.queue);
     put_time(&mut text, Some(created));
-    put_time(&mut text, spec.deadline);
-    text.push_str(spec.batch.as_deref().unwrap_or_default());
+    put(&mut text, spec.batch.as_deref().unwrap_or_default());
+    put(&mut text, &spec.digest().to_string());
+    if let Some(deadline) = spec.deadline {
+        text.push_str(itoa::Buffer::new().format(deadline.as_millis()));
+    }
     text
 }
 
@@ -126,7 +128,6 @@ pub(super) fn read_attempt(text: &str) -> Result<Attempt, String> {
 /// When the job was first known.
 pub(super) fn created(meta: &str) -> Result<Timestamp, String> {
     let mut tokens = Tokens(meta.split(BAR));
-    tokens.text("digest")?;
     tokens.text("queue")?;
     tokens.time("created")
 }

@@ -2,7 +2,7 @@
 
 use ::redis::Value;
 
-use super::{APPLY, Call, Keys, Unreadable};
+use super::{APPLY, Call, Keys, Unreadable, forget};
 use crate::{
     job::StateKind,
     ports::{Applied, Change},
@@ -33,11 +33,7 @@ pub(in crate::redis) fn apply(keys: &Keys, change: &Change) -> Call {
         .text(&record::version(&step.from))
         .text(from.as_str())
         .text(to.as_str());
-    let call = match expires {
-        Some(at) if to.is_terminal() => call.number(at.as_millis()),
-        _ if from.is_terminal() => call.text("never"),
-        _ => call.text(""),
-    };
+    let call = forget(call, *expires, &step.life);
     let call = if stop {
         call.text(&keys.cancels())
     } else {

@@ -2,9 +2,11 @@
 -- indexes, tallies and words to watchers are gathered, and written once for all: they would be most
 -- of the work.
 --
+-- KEYS    1 prefix of jobs   2 of the indexes   3 expiry, and prefix of its lists
+--         4 prefix of the tallies of batches   5… what else the script needs
 -- ARGV    for each call: how many values it has, and those; the first is the job's id
 -- Returns for each call an answer, in order. An error is the answer to its own call alone.
-local gone, come, counted, told, met = {}, {}, {}, {}, {}
+local gone, come, over, counted, told, met = {}, {}, {}, {}, {}, {}
 
 local function remove(index, id)
     local ids = gone[index] or {}
@@ -19,10 +21,19 @@ local function add(index, score, id)
     entries[size + 1], entries[size + 2] = score, id
 end
 
--- A job of a batch goes from one state to another.
-local function count(tally, step)
-    local steps = counted[tally] or {}
-    counted[tally] = steps
+-- What ended at `finished` may be forgotten at `time`. Said of one that goes round once more, it no
+-- longer counts: expire.lua looks whether the job has ended just then.
+local function forget(time, finished, id)
+    local entries = over[time] or {}
+    over[time] = entries
+    local size = #entries
+    entries[size + 1], entries[size + 2] = finished, id
+end
+
+-- A job of this batch goes from one state to another.
+local function count(batch, step)
+    local steps = counted[batch] or {}
+    counted[batch] = steps
     steps[step] = (steps[step] or 0) + 1
 end
 
@@ -30,13 +41,19 @@ end
 local function tell(channel) told[#told + 1] = channel end
 
 local function write()
-    -- Tallies first: where one is missing, indexes are wrong too, which is found out (refile.lua).
-    for tally, steps in pairs(counted) do
-        for step, times in pairs(steps) do redis.call('HINCRBY', tally, step, times) end
+    -- Indexes last: where a server lost what is before them, they are wrong too, which is found out
+    -- (refile.lua).
+    for time, entries in pairs(over) do
+        local list = KEYS[3] .. ':' .. time
+        if redis.call('EXISTS', list) == 0 then redis.call('ZADD', KEYS[3], time, time) end
+        redis.call('RPUSH', list, unpack(entries))
+    end
+    for batch, steps in pairs(counted) do
+        for step, times in pairs(steps) do redis.call('HINCRBY', KEYS[4] .. batch, step, times) end
     end
     for index, ids in pairs(gone) do redis.call('ZREM', index, unpack(ids)) end
     for index, entries in pairs(come) do redis.call('ZADD', index, unpack(entries)) end
-    gone, come, counted, met = {}, {}, {}, {}
+    gone, come, over, counted, met = {}, {}, {}, {}, {}
 end
 
 -- Few are watched, and to ask costs less than to speak.

@@ -19,9 +19,9 @@ return each(function(id, at, last)
     if is_new then
         if last < at + 5 then return false end
         write_record(id, at + 5, last)
-        job = { ARGV[at + 10], ARGV[at + 12] }
+        job = { ARGV[at + 11], ARGV[at + 13] }
     end
-    local digest, queue, created, deadline, batch =
+    local queue, created, batch, digest, deadline =
         string.match(job[1], '^([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)')
     local state, attempt, before, starts, crashes, started, failed, due = string.match(job[2],
         '^([^|]*)|([^|]*)|([^|]*)|[^|]*|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)')
@@ -37,7 +37,7 @@ return each(function(id, at, last)
     local head = 'running|' .. attempt .. '|' .. fence .. '|0|' .. starts + 1 .. '|' .. crashes
         .. '|' .. started .. '|' .. failed .. '|' .. now_text .. '|' .. ARGV[at + 3]
     redis.call('HSET', key, 'head', head)
-    if batch ~= '' then count(KEYS[6] .. batch, state .. '>running') end
+    if batch ~= '' then count(batch, state .. '>running') end
     local index = KEYS[2] .. queue .. ':'
     if not is_new then remove(index .. state, id) end
     add(index .. 'running', created, id)

@@ -6,14 +6,14 @@
 return each(function(id, at, last)
     local key = KEYS[1] .. id
     if redis.call('HEXISTS', key, 'head') == 1 then
-        local known, digest = redis.call('HMGET', key, 'head', 'meta'), '^[^|]*'
-        if string.match(known[2], digest) ~= string.match(ARGV[at + 6], digest) then
+        local known, digest = redis.call('HMGET', key, 'head', 'meta'), '^[^|]*|[^|]*|[^|]*|([^|]*)'
+        if string.match(known[2], digest) ~= string.match(ARGV[at + 7], digest) then
             return 'conflict'
         end
-        return string.match(known[1], digest)
+        return string.match(known[1], '^[^|]*')
     end
     write_record(id, at + 1, last)
-    add(KEYS[2] .. ARGV[at + 1] .. ':' .. ARGV[at + 4], ARGV[at + 2], id)
+    add(KEYS[2] .. ARGV[at + 1] .. ':' .. ARGV[at + 5], ARGV[at + 2], id)
     tell(key)
     return 'new'
 end)

@@ -2,7 +2,7 @@
 
 use ::redis::Value;
 
-use super::{CREATE, Call, Keys, Unreadable};
+use super::{CREATE, Call, Keys, Unreadable, forget};
 use crate::{
     job::Record,
     life::expires,
@@ -14,10 +14,10 @@ pub(super) fn keys(keys: &Keys) -> Vec<String> {
     vec![
         keys.job(""),
         keys.indexes(),
-        keys.queues(),
         keys.expiry(),
-        keys.batches(),
         keys.tallies(),
+        keys.queues(),
+        keys.batches(),
         keys.all_batches(),
     ]
 }
@@ -31,11 +31,7 @@ pub(super) fn values(call: Call, job: &Record) -> Call {
     let Record { spec, life, .. } = job;
     let state = life.state.kind();
     let call = call.text(&spec.queue).number(job.created.as_millis());
-    let call = match expires(spec, life) {
-        Some(at) => call.number(at.as_millis()),
-        None => call.text(""),
-    };
-    let call = call.text(state.as_str());
+    let call = forget(call, expires(spec, life), life).text(state.as_str());
     let call = call.text(spec.batch.as_deref().unwrap_or_default());
     let mut fields = record::write(job).into_iter();
     // The script knows the names of those that every record has.

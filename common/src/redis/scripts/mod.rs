@@ -13,7 +13,7 @@ mod lease;
 mod stored;
 mod tally;
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use ::redis::{Arg, Cmd, Script, ToRedisArgs, Value};
 
@@ -33,7 +33,11 @@ use super::{
     record::Pair,
     reply::{self, Unreadable},
 };
-use crate::{job::StateKind, life::RETENTION_DEAD};
+use crate::{
+    job::StateKind,
+    life::{Life, RETENTION_DEAD},
+    time::Timestamp,
+};
 
 macro_rules! scripts {
     ($($name:ident = $file:literal;)+) => {
@@ -73,6 +77,8 @@ const ARGS: usize = 20;
 const BYTES: usize = 640;
 /// How many calls share one of a script; the server does nothing else meanwhile.
 const CALLS_MAX: usize = 64;
+/// A job that is kept as long as this is forgotten by the minute.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// A script and the name that a server knows it by.
 pub(super) struct Lua {
@@ -237,6 +243,23 @@ impl Shared {
 /// Reads a whole hash.
 pub(super) fn hash(key: &str) -> Call {
     Call::plain(::redis::cmd("HGETALL").arg(key), key.len())
+}
+
+/// When a job that is at `life` may be forgotten, and when it ended; of one that has not ended, neither.
+/// What is kept for long is forgotten by the minute, and the rest by the second: each has a list.
+fn forget(call: Call, expires: Option<Timestamp>, life: &Life) -> Call {
+    let (Some(expires), Some(finished)) = (expires, life.state.finished()) else {
+        return call.text("").text("");
+    };
+    let grain = if expires.since(finished) < LONG {
+        1_000
+    } else {
+        60_000
+    };
+    let (at, finished) = (expires.as_millis(), finished.as_millis());
+    // Rounded up: nothing is forgotten too soon.
+    let at = at.saturating_add((grain - at.rem_euclid(grain)) % grain);
+    call.number(at).number(finished)
 }
 
 /// Forgets up to `limit` jobs whose retention is over.
