@@ -59,7 +59,7 @@ pub fn soak() -> Shape {
         workers: 8,
         slots: 16,
         pace: Pace {
-            jobs: 1_000_000,
+            jobs: 2_000_000,
             time,
             rate: None,
             open: 2000,

@@ -194,7 +194,7 @@ pub fn env(urls: Urls) -> Vec<(String, String)> {
 #[derive(Debug)]
 pub struct Disk(PathBuf);
 
-const ROOMY: &str = "size=4g";
+const ROOMY: &str = "size=8g";
 
 impl Disk {
     fn mount(place: &Path) -> Result<Self> {
