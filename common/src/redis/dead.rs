@@ -1,8 +1,9 @@
 //! Which workers are dead, beyond doubt.
 //!
 //! Says no in doubt. No worker is called dead while the server is away or has just come back, while
-//! it has just started, or while its memory is younger than a heartbeat may be old: then live
-//! workers may not have had the time to say so.
+//! nobody has been able to say for long that he lives in this life of the server, or while its memory is
+//! younger than a heartbeat may be old: then live workers may not have had the time to say so. How long
+//! the server is up tells less: it may read its file for longer than a worker counts as alive.
 //!
 //! A worker is dead once it has not beaten for [`WORKER_TTL`]. Sooner, where its connections tell:
 //! each worker listens to a channel of its own. When nobody listens there [`SILENCE`] after the
@@ -88,10 +89,11 @@ struct Sign {
 }
 
 async fn look(link: &Link, keys: &Keys, workers: Vec<WorkerId>) -> Result<Vec<Look>, StoreError> {
-    let mut pipeline = Pipeline::with_capacity(3 * workers.len() + 3);
+    let mut pipeline = Pipeline::with_capacity(3 * workers.len() + 4);
     pipeline.cmd("INFO").arg("server");
     pipeline.cmd("TIME");
     pipeline.cmd("GET").arg(keys.since());
+    pipeline.cmd("GET").arg(keys.life());
     for worker in &workers {
         pipeline.cmd("GET").arg(keys.worker(worker));
         pipeline.cmd("GET").arg(keys.suspicion(worker));
@@ -99,10 +101,10 @@ async fn look(link: &Link, keys: &Keys, workers: Vec<WorkerId>) -> Result<Vec<Lo
     }
     let mut replies = link.query(&pipeline).await?.into_iter();
     let mut next = || replies.next().unwrap_or_default();
-    let (info, time, since) = (next(), next(), next());
+    let (info, time, since, life) = (next(), next(), next(), next());
     let corrupt = |why| link.corrupt(why);
     let at = clock(time).map_err(corrupt)?;
-    let restarted = link.is_fresh(WORKER_TTL) || is_young(info).map_err(corrupt)?;
+    let restarted = link.is_fresh(WORKER_TTL) || is_young(info, life, at).map_err(corrupt)?;
     let in_doubt = restarted || forgets(at, since).map_err(corrupt)?;
     let mut looks = Vec::with_capacity(workers.len());
     for worker in workers {
@@ -156,12 +158,16 @@ fn clock(time: Value) -> Result<Timestamp, reply::Unreadable> {
     ))
 }
 
-/// The server has just started.
-fn is_young(info: Value) -> Result<bool, reply::Unreadable> {
-    let info = reply::text(info)?;
-    let up = reply::info(&info, "uptime_in_seconds");
-    let up: u64 = up.and_then(|text| text.parse().ok()).unwrap_or(0);
-    Ok(up <= WORKER_TTL.as_secs())
+/// Nobody has been able for long to say that he lives in this life of the server.
+fn is_young(info: Value, life: Value, now: Timestamp) -> Result<bool, reply::Unreadable> {
+    if life == Value::Nil {
+        return Ok(false);
+    }
+    let (info, life) = (reply::text(info)?, reply::text(life)?);
+    let (began, run) = life.split_once('|').ok_or("a life was expected")?;
+    let began = began.parse().map_err(|_| "a time was expected")?;
+    let known = reply::info(&info, "run_id") == Some(run);
+    Ok(!known || now.since(Timestamp::from_millis(began)) <= WORKER_TTL)
 }
 
 /// Its memory is younger than a heartbeat may be old.

@@ -24,6 +24,7 @@
 //! | `filing` | string | who files all records again just now, with a time to live |
 //! | `filed` | string | the life of the server (`run_id`) in which all records were filed |
 //! | `since` | string | when this memory began, ms: younger than a heartbeat, it proves nothing |
+//! | `life` | string | when somebody first said that he lives in this life of the server, ms, or 0 in a memory's first; a bar, and that life (`run_id`) |
 //!
 //! The fields of a tally are `<from>><to>`; nothing stands for before a job came and after it was
 //! forgotten. So a step is one count, not two: what came into a state, less what left it, is there.
@@ -138,6 +139,10 @@ impl Keys {
         self.key(["since", ""])
     }
 
+    pub(super) fn life(&self) -> String {
+        self.key(["life", ""])
+    }
+
     pub(super) fn cancels(&self) -> String {
         self.key(["watch:cancels", ""])
     }
@@ -173,6 +178,7 @@ mod tests {
             keys.worker(&"w".parse().unwrap()),
             keys.workers(),
             keys.since(),
+            keys.life(),
             keys.filing(),
             keys.filed(),
             keys.cancels(),

@@ -189,6 +189,48 @@ async fn a_running_job_that_no_index_knows_is_found_after_a_restart() {
     assert_eq!(outcomes(&record), [Outcome::Lost, Outcome::Succeeded]);
 }
 
+/// It may do so for longer than a worker counts as alive. Here that is made by hand: the key of a worker
+/// has run out, and the server lives another life.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restart_of_redis_that_took_long_nobody_is_judged_by_his_silence() {
+    let redis = blocking(|| Server::redis(&[])).await;
+    let site = Site::fleet(&backends::amqp_url(), &redis.url()).await;
+    let store = &site.producer.backend().store;
+    let worker = WorkerProcess::ready(&site, &Settings::default()).await;
+    let id = store.workers().await.unwrap()[0].id.clone();
+    let nobody = haul_common::job::WorkerId::random();
+    eventually("the store to be old enough to judge", SOON, || async {
+        match store.is_alive(&nobody, false).await {
+            Ok(false) => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    worker.stop();
+    let (url, key) = (redis.url(), format!("*:worker:{id}"));
+    blocking(move || {
+        let mut redis = redis::Client::open(url).unwrap().get_connection().unwrap();
+        let [key, life] = [key.as_str(), "*:life"].map(|pattern| {
+            let [found] = redis
+                .keys::<_, Vec<String>>(pattern)
+                .unwrap()
+                .try_into()
+                .unwrap();
+            found
+        });
+        redis.del::<_, ()>(key).unwrap();
+        redis.set::<_, _, ()>(life, "0|another").unwrap();
+    })
+    .await;
+    assert!(
+        store.is_alive(&id, false).await.unwrap(),
+        "judged before anybody was heard"
+    );
+    let _other = WorkerProcess::ready(&site, &Settings::default()).await;
+    assert!(store.is_alive(&id, false).await.unwrap(), "judged at once");
+    worker.cont();
+}
+
 async fn rabbitmq_goes_away(end: fn(&Server)) {
     let (rabbitmq, redis) = blocking(|| (Server::rabbitmq(&[]), Server::redis(&[]))).await;
     let site = Arc::new(Site::fleet(&rabbitmq.url(), &redis.url()).await);

@@ -21,8 +21,8 @@ local function add(index, score, id)
     entries[size + 1], entries[size + 2] = score, id
 end
 
--- What ended at `finished` may be forgotten at `time`. Said of one that goes round once more, it no
--- longer counts: expire.lua looks whether the job has ended just then.
+-- What ended at `finished` may be forgotten at `time`. Nobody takes that back when the job goes round
+-- once more: it then ends at another time, and this counts for nothing (expire.lua).
 local function forget(time, finished, id)
     local entries = over[time] or {}
     over[time] = entries

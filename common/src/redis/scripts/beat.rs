@@ -29,6 +29,7 @@ pub(in crate::redis) fn beat(
         keys.worker(&worker.id),
         keys.workers(),
         keys.since(),
+        keys.life(),
         keys.paused(),
     ];
     names.extend(running.iter().map(|(id, _)| keys.job(id)));

@@ -16,7 +16,7 @@ pub(in crate::redis) fn lease(
     lease: Duration,
     renew: bool,
 ) -> Call {
-    Call::new(&LEASE, &[keys.worker(worker), keys.since()])
+    Call::new(&LEASE, &[keys.worker(worker), keys.since(), keys.life()])
         .number(lease.as_millis())
         .number(REMEMBERED.as_millis())
         .number(u8::from(renew))

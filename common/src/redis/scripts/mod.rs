@@ -40,8 +40,10 @@ use crate::{
 };
 
 macro_rules! scripts {
-    ($($name:ident = $file:literal;)+) => {
-        $(static $name: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!($file)));)+
+    ($($name:ident = $($file:literal)+;)+) => {
+        $(static $name: LazyLock<Lua> = LazyLock::new(|| {
+            Lua::new(concat!($(include_str!($file)),+))
+        });)+
     };
 }
 
@@ -60,11 +62,11 @@ shared_scripts! {
 }
 
 scripts! {
-    BEAT = "beat.lua";
+    BEAT = "life.lua" "beat.lua";
     EXPIRE = "expire.lua";
     FORGET_SCRIPT = "forget_script.lua";
     KEEP_SCRIPT = "keep_script.lua";
-    LEASE = "lease.lua";
+    LEASE = "life.lua" "lease.lua";
     NOTE = "note.lua";
     PRUNE = "prune.lua";
     REFILE = "refile.lua";

@@ -9,6 +9,8 @@ use super::{
 
 /// A worker that is silent for this long may be taken for dead: its lease less a heartbeat.
 pub(super) const SILENCE_US: u64 = 6_500_000;
+/// A worker that has had no line to either server for this long is taken for dead.
+const GONE_US: u64 = 900_000;
 /// An end that is this old when its process is killed should have been recorded, if its backends
 /// answered.
 const RECORDED_US: u64 = 2_000_000;
@@ -68,9 +70,8 @@ impl<'e> Faults<'e> {
         if self.rollback(first.start, next.start) {
             return "rollback";
         }
-        // But for a store that forgot `next`, and took an end that came later.
-        let ended_before = first.end.is_some_and(|(ended, _)| ended < next.start);
-        if accepted && (ended_before || !self.rollback(next.start, u64::MAX)) {
+        // But by a store that forgot `next`, and was told of the older end then.
+        if accepted && !self.rollback(next.start, u64::MAX) {
             return "unexplained";
         }
         if let Some(killed) = self.killed(first.process)
@@ -81,12 +82,21 @@ impl<'e> Faults<'e> {
         }
         // The older claim may begin last: its process stood still before its handler began.
         let (from, until) = (first.start.min(next.start), first.start.max(next.start));
-        let silent = |event: &Event| {
-            matches!(event.hit, Hit::Paused(_) | Hit::NoStore(_))
-                && event.within(from, until)
-                && event.until_us - event.from_us >= SILENCE_US
+        let within = |event: &&Event| event.within(from, until);
+        let own = || self.of_process(first.process).filter(within);
+        let silent = |event: &Event, for_us| event.until_us - event.from_us >= for_us;
+        let frozen = |event: &Event| {
+            matches!(event.hit, Hit::Paused(_) | Hit::NoStore(_)) && silent(event, SILENCE_US)
         };
-        if self.of_process(first.process).any(silent) {
+        // Without its lines to both, it looks as if it were gone.
+        let no_store =
+            |event: &Event| matches!(event.hit, Hit::NoStore(_)) && silent(event, GONE_US);
+        let no_broker = own().any(|event| matches!(event.hit, Hit::NoBroker(_)))
+            || self
+                .global
+                .iter()
+                .any(|event| event.hit == Hit::Broker && event.within(from, until));
+        if own().any(frozen) || (no_broker && own().any(no_store)) {
             return "overlap";
         }
         "unexplained"

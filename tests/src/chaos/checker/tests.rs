@@ -182,6 +182,19 @@ fn what_is_no_cause_explains_nothing() {
     assert_eq!(found(&restarts), ["unexplained"]);
     let cut = hit(twice(), Hit::NoBroker("a".to_owned()), 1, 19);
     assert_eq!(found(&cut), ["unexplained"]);
+    let cut = hit(twice(), Hit::NoStore("a".to_owned()), 2, 7);
+    assert_eq!(found(&cut), ["unexplained"]);
+}
+
+#[test]
+fn a_process_that_lost_both_servers_for_a_moment_overlaps() {
+    let no_store = hit(twice(), Hit::NoStore("a".to_owned()), 2, 7);
+    let own = hit(no_store.clone(), Hit::NoBroker("a".to_owned()), 3, 4);
+    assert_eq!(duplicates(&own).duplicates["overlap"], 1);
+    let everybodys = hit(no_store, Hit::Broker, 3, 4);
+    assert_eq!(duplicates(&everybodys).duplicates["overlap"], 1);
+    let others = hit(twice(), Hit::NoStore("b".to_owned()), 2, 7);
+    assert_eq!(found(&hit(others, Hit::Broker, 3, 4)), ["unexplained"]);
 }
 
 #[test]
@@ -196,13 +209,16 @@ fn a_run_after_an_accepted_success_is_never_explained_by_a_crash() {
 #[test]
 fn a_late_end_may_be_accepted_by_a_store_that_forgot_the_other() {
     use What::{Done, Effect, Start};
-    let late = [(Start, 2), (Effect, 20), (Done, 20)];
-    let both = whole(runs(accepted(), "a", 7, &late), "b", 9, 12);
-    let both = hit(both, Hit::Paused("a".to_owned()), 3, 20);
-    let both = with(both, ended("succeeded", &[7]));
-    assert_eq!(found(&both), ["unexplained", "old_fence_accepted"]);
-    let flush = hit(both, Hit::Rollback, 15, 15);
-    assert_eq!(duplicates(&flush).duplicates["overlap"], 1);
+    // It froze before its end was recorded, or before it had ended.
+    for ended_at in [3, 20] {
+        let late = [(Start, 2), (Effect, ended_at), (Done, ended_at)];
+        let both = whole(runs(accepted(), "a", 7, &late), "b", 9, 12);
+        let both = hit(both, Hit::Paused("a".to_owned()), 3, 20);
+        let both = with(both, ended("succeeded", &[7]));
+        assert_eq!(found(&both), ["unexplained", "old_fence_accepted"]);
+        let flush = hit(both, Hit::Rollback, 15, 15);
+        assert_eq!(duplicates(&flush).duplicates["overlap"], 1);
+    }
 }
 
 #[test]
