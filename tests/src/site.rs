@@ -8,7 +8,7 @@ use std::{
 
 use haul_common::{
     connect::{Backend, Urls},
-    job::{JobId, Outcome, Record, StateKind},
+    job::{JobId, Outcome, Record, StateKind, WorkerId},
     ports::QueueFacts,
 };
 use haul_producer::{Producer, Submit};
@@ -167,6 +167,18 @@ impl Site {
         eventually(&format!("{times} × {what}"), limit, || async {
             let seen = self.ledger().total(what);
             if seen >= times { Ok(()) } else { Err(seen) }
+        })
+        .await;
+    }
+
+    /// Waits until the store is old enough to call a worker dead.
+    pub async fn can_judge(&self) {
+        let (store, nobody) = (&self.producer.backend().store, WorkerId::random());
+        eventually("the store to be old enough to judge", SOON, || async {
+            match store.is_alive(&nobody, false).await {
+                Ok(false) => Ok(()),
+                other => Err(other),
+            }
         })
         .await;
     }

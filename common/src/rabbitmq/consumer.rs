@@ -40,8 +40,8 @@ use crate::{
 
 /// How long a few acknowledgements wait for more: nobody waits for them, with many lanes few come at
 /// once, and each costs the broker as much as several jobs. What is done out of order waits once more,
-/// unless it is much.
-/// A worker that is killed meanwhile gets them again, and finds in their records that they have ended.
+/// unless it is much. A worker that is killed meanwhile gets them again, and finds in their records that
+/// they have ended.
 const GATHER: Duration = Duration::from_millis(100);
 /// This part of the prefetch is not few: with half of it running, the broker is to have what to deliver.
 const FEW: u16 = 3;

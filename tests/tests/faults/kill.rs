@@ -162,15 +162,7 @@ async fn a_killed_workers_job_starts_again_before_its_lease_ends_and_its_lane() 
         ..Settings::default()
     };
     let mut victim = WorkerProcess::ready(&site, &one_slot).await;
-    let store = &site.producer.backend().store;
-    let nobody = haul_common::job::WorkerId::random();
-    eventually("the store to be old enough to judge", SOON, || async {
-        match store.is_alive(&nobody, false).await {
-            Ok(false) => Ok(()),
-            other => Err(other),
-        }
-    })
-    .await;
+    site.can_judge().await;
     let first = site.submit(&["sleep_ms 8000"]).await;
     site.did("start", 1, SOON).await;
     site.submit_many(BEHIND, &["sleep_ms 200"]).await;

@@ -198,14 +198,7 @@ async fn after_a_restart_of_redis_that_took_long_nobody_is_judged_by_his_silence
     let store = &site.producer.backend().store;
     let worker = WorkerProcess::ready(&site, &Settings::default()).await;
     let id = store.workers().await.unwrap()[0].id.clone();
-    let nobody = haul_common::job::WorkerId::random();
-    eventually("the store to be old enough to judge", SOON, || async {
-        match store.is_alive(&nobody, false).await {
-            Ok(false) => Ok(()),
-            other => Err(other),
-        }
-    })
-    .await;
+    site.can_judge().await;
     worker.stop();
     let (url, key) = (redis.url(), format!("*:worker:{id}"));
     blocking(move || {

@@ -14,21 +14,18 @@ local function remove(index, id)
     ids[#ids + 1] = id
 end
 
-local function add(index, score, id)
-    local entries = come[index] or {}
-    come[index] = entries
+local function gather(lists, name, number, id)
+    local entries = lists[name] or {}
+    lists[name] = entries
     local size = #entries
-    entries[size + 1], entries[size + 2] = score, id
+    entries[size + 1], entries[size + 2] = number, id
 end
+
+local function add(index, score, id) gather(come, index, score, id) end
 
 -- What ended at `finished` may be forgotten at `time`. Nobody takes that back when the job goes round
 -- once more: it then ends at another time, and this counts for nothing (expire.lua).
-local function forget(time, finished, id)
-    local entries = over[time] or {}
-    over[time] = entries
-    local size = #entries
-    entries[size + 1], entries[size + 2] = finished, id
-end
+local function forget(time, finished, id) gather(over, time, finished, id) end
 
 -- A job of this batch goes from one state to another.
 local function count(batch, step)

@@ -25,8 +25,6 @@ local function drop(id, state, meta)
     redis.call('DEL', KEYS[3] .. id, KEYS[4] .. id)
 end
 
--- Of a head: its state, and when it came into that.
-local since = '^([^|]*)|' .. string.rep('[^|]*|', 7) .. '([^|]*)|'
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 local left, met, removed = tonumber(ARGV[1]), 0, 0

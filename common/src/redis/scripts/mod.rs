@@ -63,13 +63,13 @@ shared_scripts! {
 
 scripts! {
     BEAT = "life.lua" "beat.lua";
-    EXPIRE = "expire.lua";
+    EXPIRE = "head.lua" "expire.lua";
     FORGET_SCRIPT = "forget_script.lua";
     KEEP_SCRIPT = "keep_script.lua";
     LEASE = "life.lua" "lease.lua";
     NOTE = "note.lua";
     PRUNE = "prune.lua";
-    REFILE = "refile.lua";
+    REFILE = "head.lua" "refile.lua";
     SAVE = "save.lua";
     TALLY = "tally.lua";
 }

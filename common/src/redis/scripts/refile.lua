@@ -6,7 +6,6 @@
 --       jobs that have ended   3 how many states there are   4 most jobs of a batch that may be
 --       counted anew   5… the states, those first   … ids
 -- Returns how many of the records were filed wrongly.
-local since = '^([^|]*)|' .. string.rep('[^|]*|', 7) .. '([^|]*)|'
 local time = redis.call('TIME')
 local expiry = string.format('%.0f', time[1] * 1000 + ARGV[1])
 local count = tonumber(ARGV[3])

@@ -82,24 +82,27 @@ impl<'e> Faults<'e> {
         }
         // The older claim may begin last: its process stood still before its handler began.
         let (from, until) = (first.start.min(next.start), first.start.max(next.start));
-        let within = |event: &&Event| event.within(from, until);
-        let own = || self.of_process(first.process).filter(within);
-        let silent = |event: &Event, for_us| event.until_us - event.from_us >= for_us;
-        let frozen = |event: &Event| {
-            matches!(event.hit, Hit::Paused(_) | Hit::NoStore(_)) && silent(event, SILENCE_US)
-        };
-        // Without its lines to both, it looks as if it were gone.
-        let no_store =
-            |event: &Event| matches!(event.hit, Hit::NoStore(_)) && silent(event, GONE_US);
-        let no_broker = own().any(|event| matches!(event.hit, Hit::NoBroker(_)))
-            || self
-                .global
-                .iter()
-                .any(|event| event.hit == Hit::Broker && event.within(from, until));
-        if own().any(frozen) || (no_broker && own().any(no_store)) {
+        if self.seems_gone(first.process, from, until) {
             return "overlap";
         }
         "unexplained"
+    }
+
+    /// Whether the process was silent for so long that others may have taken it for dead.
+    fn seems_gone(&self, process: &str, from: u64, until: u64) -> bool {
+        let own = |event: &&Event| event.within(from, until);
+        let own = || self.of_process(process).filter(own);
+        let lasts = |event: &Event, us| event.until_us - event.from_us >= us;
+        let frozen = |event: &Event| {
+            matches!(event.hit, Hit::Paused(_) | Hit::NoStore(_)) && lasts(event, SILENCE_US)
+        };
+        // Without its lines to both servers it looks like one that was killed.
+        let no_store =
+            |event: &Event| matches!(event.hit, Hit::NoStore(_)) && lasts(event, GONE_US);
+        let mut global = self.global.iter();
+        let no_broker = own().any(|event| matches!(event.hit, Hit::NoBroker(_)))
+            || global.any(|event| event.hit == Hit::Broker && event.within(from, until));
+        own().any(frozen) || (no_broker && own().any(no_store))
     }
 
     /// Whether the end of `run` may not have been recorded when its process was killed.
