@@ -24,7 +24,9 @@ mod verdict;
 
 use std::time::Duration;
 
-pub use arrival::{Arrival, EARLY_TOLERANCE, Owner, Settle, arrive, reassert, settle};
+pub use arrival::{
+    Arrival, EARLY_TOLERANCE, Owner, Settle, arrive, is_of_the_claim, reassert, settle,
+};
 pub use verdict::{Ended, crash_limit_reached, judge};
 
 use crate::{

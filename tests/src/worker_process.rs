@@ -171,6 +171,8 @@ fn entry(line: &str) -> Option<Entry> {
 /// How a worker process is to be.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Whose jobs it runs.
+    pub queue: &'static str,
     /// Jobs at once.
     pub slots: u32,
     /// When a guard stands in.
@@ -184,6 +186,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            queue: QUEUE,
             slots: 4,
             guard_after: Duration::from_secs(600),
             crash_at: None,
@@ -230,7 +233,7 @@ impl WorkerProcess {
         command
             .envs(settings.crash_at.map(|point| ("HAUL_CRASH_AT", point)))
             .envs(settings.freeze_at.map(|point| ("HAUL_FREEZE_AT", point)))
-            .args([QUEUE, &settings.slots.to_string()])
+            .args([settings.queue, &settings.slots.to_string()])
             .arg(settings.guard_after.as_millis().to_string())
             .arg(site.ledger_path())
             .stdout(Stdio::piped())

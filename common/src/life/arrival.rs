@@ -22,7 +22,7 @@ pub enum Owner {
     MeUnaware,
     /// A worker that is alive, maybe this one.
     Alive,
-    /// Another worker that seems alive, but that the broker took this message back from.
+    /// Another worker that seems alive, but that the broker may have taken this message back from.
     Dropped,
     /// A worker that is not.
     Vanished,
@@ -46,6 +46,12 @@ pub enum Arrival {
     Keep(Duration),
     /// The id belongs to a job of other content.
     Conflict,
+}
+
+/// Whether a running job may have been claimed with this message. A message that was published after
+/// the claim, as guards are and what others put off, tells nothing of its owner when it comes back.
+pub fn is_of_the_claim(envelope: &Envelope, running: &Life) -> bool {
+    envelope.fence < running.fence
 }
 
 /// Decides what the arrival of `envelope` means for the job of `record`.
@@ -110,8 +116,7 @@ fn running(record: &Record, owner: Owner, began: Timestamp, now: Timestamp) -> A
     let life = &record.life;
     match owner {
         Owner::Alive => Arrival::PutOff(patience(now.since(began))),
-        // A moment tells whether it only lost its connection.
-        Owner::Dropped => Arrival::Keep(PATIENCE_MIN),
+        Owner::Dropped => Arrival::Keep(LOOK_AGAIN),
         Owner::MeUnaware => apply(life.unclaim()),
         Owner::Vanished if crash_limit_reached(life, &record.spec) => {
             apply(life.lose_for_good(now))
@@ -120,6 +125,8 @@ fn running(record: &Record, owner: Owner, began: Timestamp, now: Timestamp) -> A
     }
 }
 
+/// A few looks tell whether it only lost a connection.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 const PATIENCE_MIN: Duration = Duration::from_secs(1);
 const PATIENCE_MAX: Duration = Duration::from_secs(600);
 

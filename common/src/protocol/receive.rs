@@ -8,7 +8,7 @@ use super::{Protocol, ProtocolError, rare};
 use crate::{
     faults::{self, Bug},
     job::{Envelope, JobId, Record, Spec, State, StateKind, WorkerId},
-    life::{Arrival, Life, Owner, Step, arrive},
+    life::{Arrival, Life, Owner, Step, arrive, is_of_the_claim},
     metrics,
     ports::{Applied, Claim, Claimed, Delivery, Publication, Route, Verdict},
     time::Timestamp,
@@ -40,6 +40,10 @@ pub enum Receipt {
 /// Each look either ends, or follows a change that somebody made; nobody changes a job that often.
 const LOOKS_MAX: usize = 16;
 
+/// So often a message that came back is kept, for its worker may have died a moment ago; then, if it
+/// seems alive still, it keeps the job. Fewer than [`LOOKS_MAX`].
+const DOUBTS: usize = 6;
+
 /// How long a message waits whose job's record cannot be read: for people to mend it.
 const ASIDE: Duration = Duration::from_secs(60);
 
@@ -62,8 +66,8 @@ impl Protocol {
         match wire::decode(&delivery.message, (queue, lane), self.backend.store.now()) {
             Err(error) => rare(self.bury_malformed(delivery, &error, false)).await,
             Ok(envelope) => {
-                let dropped = delivery.returned > 0;
-                self.start(envelope, dropped, worker, &runs_here).await
+                let doubts = if delivery.returned > 0 { DOUBTS } else { 0 };
+                self.start(envelope, doubts, worker, &runs_here).await
             }
         }
     }
@@ -95,7 +99,7 @@ impl Protocol {
     async fn start(
         &self,
         envelope: Envelope,
-        mut dropped: bool,
+        mut doubts: usize,
         worker: &WorkerId,
         runs_here: &impl Fn(&JobId) -> bool,
     ) -> Result<Receipt, ProtocolError> {
@@ -133,6 +137,7 @@ impl Protocol {
                 }
                 Claimed::Held(record) => record,
             };
+            let dropped = doubts > 0 && is_of_the_claim(&envelope, &record.life);
             let owner = self.owner(&record, dropped, worker, runs_here).await?;
             let arrival = arrive(&record, &envelope, owner, self.backend.store.now());
             match planted(&record, arrival) {
@@ -161,8 +166,7 @@ impl Protocol {
                 Arrival::Keep(moment) => {
                     tracing::debug!(job = %record.spec.id, "its worker may just have died");
                     rare(sleep(moment)).await;
-                    // If it lives still, it keeps the job.
-                    dropped = false;
+                    doubts -= 1;
                 }
                 Arrival::Conflict => return rare(self.bury_conflict(envelope)).await,
             }

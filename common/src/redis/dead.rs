@@ -6,8 +6,8 @@
 //! the server is up tells less: it may read its file for longer than a worker counts as alive.
 //!
 //! A worker is dead once it has not beaten for [`WORKER_TTL`]. Sooner, where its connections tell:
-//! each worker listens to a channel of its own. When nobody listens there [`SILENCE`] after the
-//! broker took a message back from it, its process has dropped both its connections. A lease says by
+//! each worker listens to a channel of its own. When the broker took a message back from it, and
+//! nobody listens there for [`SILENCE`], its process has dropped both its connections. A lease says by
 //! itself until when it lives: nobody beats for it, and no silence shortens it.
 
 use std::{collections::HashSet, time::Duration};
@@ -20,8 +20,8 @@ use crate::{job::WorkerId, ports::StoreError, protocol::WORKER_TTL, time::Timest
 
 /// A worker that only lost its connection listens again sooner.
 const SILENCE: Duration = Duration::from_millis(900);
-/// A suspicion that nobody renews is forgotten.
-const SUSPICION: Duration = Duration::from_secs(3);
+/// Between looks that are farther apart, it may have listened.
+const UNSEEN_MAX: Duration = Duration::from_secs(1);
 
 /// Whether the worker is dead; `dropped` says that the broker took a message back from it.
 pub(super) async fn is_dead(
@@ -33,21 +33,28 @@ pub(super) async fn is_dead(
     let looks = look(link, keys, vec![worker.clone()]).await?;
     if let [look] = looks.as_slice()
         && dropped
-        && look.verdict == Some(false)
     {
-        // Even while it listens: this server may not have heard yet that the line is gone, and the
-        // message that comes next does not say that it was taken back.
-        let mut pipeline = Pipeline::with_capacity(1);
-        pipeline
-            .cmd("SET")
-            .arg(keys.suspicion(worker))
-            .arg(look.at.as_millis())
-            .arg("NX")
-            .arg("PX")
-            .arg(SUSPICION.as_millis());
-        link.query(&pipeline).await?;
+        note_silence(link, keys, look).await?;
     }
-    Ok(looks.iter().any(Look::is_dead))
+    Ok(looks.iter().any(|look| look.is_dead))
+}
+
+/// Silence counts from when it was first seen. Not from when the message came back: a worker that lives
+/// may lose its line to this server at any time after that.
+async fn note_silence(link: &Link, keys: &Keys, look: &Look) -> Result<(), StoreError> {
+    let key = keys.silence(&look.worker);
+    let mut pipeline = Pipeline::with_capacity(2);
+    if look.is_silent {
+        let (seen, kept) = (look.at.as_millis(), UNSEEN_MAX.as_millis());
+        let first = pipeline.cmd("SET").arg(&key).arg(seen);
+        first.arg("NX").arg("PX").arg(kept);
+        pipeline.cmd("PEXPIRE").arg(key).arg(kept);
+    } else if look.was_silent {
+        pipeline.cmd("DEL").arg(key);
+    } else {
+        return Ok(());
+    }
+    link.query(&pipeline).await.map(drop)
 }
 
 /// Those of `workers` that are dead.
@@ -60,7 +67,7 @@ pub(super) async fn dead(
         return Ok(workers);
     }
     let looks = look(link, keys, workers.into_iter().collect()).await?;
-    let dead = looks.into_iter().filter(Look::is_dead);
+    let dead = looks.into_iter().filter(|look| look.is_dead);
     Ok(dead.map(|look| look.worker).collect())
 }
 
@@ -68,14 +75,12 @@ pub(super) async fn dead(
 struct Look {
     worker: WorkerId,
     at: Timestamp,
-    /// Dead or not; nothing in doubt.
-    verdict: Option<bool>,
-}
-
-impl Look {
-    fn is_dead(&self) -> bool {
-        self.verdict == Some(true)
-    }
+    /// It listened once, and nobody listens to its channel now.
+    is_silent: bool,
+    /// So it was when somebody looked last.
+    was_silent: bool,
+    /// Beyond doubt.
+    is_dead: bool,
 }
 
 /// What a worker's key holds beside its description.
@@ -96,7 +101,7 @@ async fn look(link: &Link, keys: &Keys, workers: Vec<WorkerId>) -> Result<Vec<Lo
     pipeline.cmd("GET").arg(keys.life());
     for worker in &workers {
         pipeline.cmd("GET").arg(keys.worker(worker));
-        pipeline.cmd("GET").arg(keys.suspicion(worker));
+        pipeline.cmd("GET").arg(keys.silence(worker));
         pipeline.cmd("PUBSUB").arg("NUMSUB").arg(keys.alive(worker));
     }
     let mut replies = link.query(&pipeline).await?.into_iter();
@@ -108,22 +113,24 @@ async fn look(link: &Link, keys: &Keys, workers: Vec<WorkerId>) -> Result<Vec<Lo
     let in_doubt = restarted || forgets(at, since).map_err(corrupt)?;
     let mut looks = Vec::with_capacity(workers.len());
     for worker in workers {
-        let (sign, suspicion, listeners) = (next(), next(), next());
-        let suspected = suspected_for(suspicion, at).map_err(corrupt)?;
-        let verdict = match read(sign) {
+        let (sign, silence, listeners) = (read(next()), next(), next());
+        let was_silent = silence != Value::Nil;
+        let silent_for = silent_for(silence, at).map_err(corrupt)?;
+        let listeners = listening(listeners).map_err(corrupt)?;
+        let is_silent = listeners == 0 && sign.as_ref().is_some_and(|sign| sign.listens);
+        let is_dead = match sign {
             Some(Sign {
                 until: Some(until), ..
-            }) => (!restarted).then_some(at > Timestamp::from_millis(until)),
-            Some(sign) => {
-                let is_silent = is_silent(&sign, listeners).map_err(corrupt)?;
-                (!in_doubt).then_some(is_silent && suspected >= SILENCE)
-            }
-            None => (!in_doubt).then_some(true),
+            }) => !restarted && at > Timestamp::from_millis(until),
+            Some(_) => !in_doubt && is_silent && silent_for >= SILENCE,
+            None => !in_doubt,
         };
         looks.push(Look {
             worker,
             at,
-            verdict,
+            is_silent,
+            was_silent,
+            is_dead,
         });
     }
     Ok(looks)
@@ -135,14 +142,13 @@ fn read(sign: Value) -> Option<Sign> {
     Some(serde_json::from_slice(&json).unwrap_or_default())
 }
 
-/// It listened once, and nobody listens to its channel now.
-fn is_silent(sign: &Sign, listeners: Value) -> Result<bool, reply::Unreadable> {
-    // The channel's name, and how many listen to it.
-    let count = reply::array(listeners)?.pop().unwrap_or_default();
-    Ok(sign.listens && reply::number::<u64>(count)? == 0)
+/// How many listen to a channel.
+fn listening(numsub: Value) -> Result<u64, reply::Unreadable> {
+    // The channel's name stands before it.
+    reply::number(reply::array(numsub)?.pop().unwrap_or_default())
 }
 
-fn suspected_for(since: Value, now: Timestamp) -> Result<Duration, reply::Unreadable> {
+fn silent_for(since: Value, now: Timestamp) -> Result<Duration, reply::Unreadable> {
     if since == Value::Nil {
         return Ok(Duration::ZERO);
     }

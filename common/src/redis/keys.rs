@@ -19,7 +19,7 @@
 //! | `expiry` | sorted set | times at which ended jobs may be forgotten, ms |
 //! | `expiry:<time>` | list | those jobs: when each ended, ms, and its id |
 //! | `worker:<id>` | string | the description of a worker that beats, with a time to live |
-//! | `suspicion:<id>` | string | since when a worker seems to have dropped its connections, ms |
+//! | `silence:<id>` | string | since when nobody is seen to listen for a worker that may be gone, ms |
 //! | `workers` | sorted set | ids by last beat, ms |
 //! | `filing` | string | who files all records again just now, with a time to live |
 //! | `filed` | string | the life of the server (`run_id`) in which all records were filed |
@@ -115,8 +115,8 @@ impl Keys {
         self.key(["worker:", worker])
     }
 
-    pub(super) fn suspicion(&self, worker: &WorkerId) -> String {
-        self.key(["suspicion:", worker])
+    pub(super) fn silence(&self, worker: &WorkerId) -> String {
+        self.key(["silence:", worker])
     }
 
     pub(super) fn alive(&self, worker: &WorkerId) -> String {

@@ -1,9 +1,14 @@
 //! Networks that break between a worker and one of its servers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use haul_common::{connect::Backend, job::Outcome};
+use haul_common::{
+    connect::Backend,
+    job::{Envelope, Lane, Outcome, QueueName},
+    ports::{Publication, Route, Source},
+    wire,
+};
 use haul_producer::Producer;
 use haul_tests::{
     backends,
@@ -130,6 +135,87 @@ async fn a_job_whose_worker_lost_only_the_store_is_taken_over_and_ends_once() {
     site.is_empty(0, SOON).await;
 }
 
+/// Long enough to be taken for dead, were its message taken back too.
+const SILENT: Duration = Duration::from_secs(3);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_whose_worker_lost_the_store_is_left_to_it_though_others_give_a_copy_back() {
+    let (amqp, redis) = (backends::amqp_url(), backends::redis_url());
+    let mut site = Site::fleet(&amqp, &redis).await;
+    let (to_redis, through) = proxied(&redis).await;
+    site.workers_use(&amqp, &through);
+    let _cut_off = WorkerProcess::ready(&site, &Settings::default()).await;
+    site.can_judge().await;
+    let id = site.submit(&["sleep_ms 6000"]).await;
+    site.did("start", 1, SOON).await;
+    let record = site.record(&id).await;
+    let mut put_off = Envelope::first(record.spec, None);
+    put_off.fence = record.life.fence;
+    let elsewhere: QueueName = "elsewhere".parse().unwrap();
+    let broker = &site.producer.backend().broker;
+    let queues = std::slice::from_ref(&elsewhere);
+    broker.declare(queues).await.unwrap();
+    let copy = Publication {
+        message: wire::encode(&put_off),
+        route: Route::Lane(elsewhere.clone(), Lane::Normal),
+    };
+    broker.publish(vec![copy]).await;
+    let lane = Source::Lane(elsewhere, Lane::Normal);
+    let mut inbox = broker.consume(lane, 1).await.unwrap();
+    let held = inbox.0.recv().await.unwrap();
+    to_redis.set(Mode::Refuse);
+    drop((held, inbox));
+    site.workers_use(&amqp, &redis);
+    let other = Settings {
+        queue: "elsewhere",
+        ..Settings::default()
+    };
+    let _other = WorkerProcess::ready(&site, &other).await;
+    tokio::time::sleep(SILENT).await;
+    to_redis.set(Mode::Pass);
+    let record = site.ended(&id, SOON).await;
+    assert_eq!(outcomes(&record), [Outcome::Succeeded]);
+    assert_eq!(site.ledger().count("start", &id), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silence_counts_from_when_it_was_first_seen() {
+    let (amqp, redis) = (backends::amqp_url(), backends::redis_url());
+    let mut site = Site::fleet(&amqp, &redis).await;
+    let (to_redis, through) = proxied(&redis).await;
+    site.workers_use(&amqp, &through);
+    let _worker = WorkerProcess::ready(&site, &Settings::default()).await;
+    let store = &site.producer.backend().store;
+    let id = store.workers().await.unwrap()[0].id.clone();
+    site.can_judge().await;
+    let lives = async || store.is_alive(&id, true).await.unwrap();
+    assert!(lives().await, "its line is whole");
+    // Silence that began when the message came back would last by the time that the line is cut.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    to_redis.set(Mode::Refuse);
+    let cut = Instant::now();
+    eventually("it to be taken for dead", SOON, || async {
+        if lives().await { Err("alive") } else { Ok(()) }
+    })
+    .await;
+    let believed = cut.elapsed();
+    assert!(believed > Duration::from_millis(850), "{believed:?}");
+    assert!(
+        believed < Duration::from_secs(5),
+        "by its heartbeats: {believed:?}"
+    );
+    to_redis.set(Mode::Pass);
+    eventually("it to be heard again", SOON, || async {
+        if lives().await { Ok(()) } else { Err("dead") }
+    })
+    .await;
+    // A second, shorter silence begins anew.
+    to_redis.set(Mode::Refuse);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(lives().await, "the old silence was counted on");
+    to_redis.set(Mode::Pass);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_submit_into_a_black_hole_says_that_nobody_knows_and_can_be_repeated() {
     let (amqp, redis) = (backends::amqp_url(), backends::redis_url());
@@ -140,7 +226,7 @@ async fn a_submit_into_a_black_hole_says_that_nobody_knows_and_can_be_repeated()
     let submit = |id: &'static str| producer.submit(Script::new(&["ok"])).id(id);
     submit("before").await.unwrap();
     to_amqp.set(Mode::Mute);
-    let asked = std::time::Instant::now();
+    let asked = Instant::now();
     let unknown = submit("within").await.unwrap_err().to_string();
     let waited = asked.elapsed();
     assert!(unknown.starts_with("nobody knows"), "{unknown}");

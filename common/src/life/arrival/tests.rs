@@ -60,6 +60,17 @@ fn a_stale_message_carries_a_worker_to_the_attempt_that_is_next() {
 }
 
 #[test]
+fn only_a_message_from_before_the_claim_tells_of_the_worker() {
+    let (record, mut envelope) = at(running());
+    assert!(
+        !is_of_the_claim(&envelope, &record.life),
+        "a guard, or put off"
+    );
+    envelope.fence = Fence(6);
+    assert!(is_of_the_claim(&envelope, &record.life));
+}
+
+#[test]
 fn a_running_job_is_left_to_a_live_worker_and_taken_from_a_vanished_one() {
     let (record, envelope) = at(running());
     let left = arrive(&record, &envelope, Owner::Alive, NOW);
