@@ -110,12 +110,21 @@ impl Server {
 
     /// Starts it (again), with the data and on the port that it had.
     pub fn start(&mut self) {
+        self.try_start().unwrap();
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// When it does not start: what it said.
+    pub fn try_start(&mut self) -> Result<(), String> {
         let port = self.port.to_string();
         let mut args = vec![self.kind, self.dir.to_str().unwrap(), &port];
         args.extend(self.settings.iter().map(String::as_str));
-        let said = script(&args);
+        let said = try_script(&args)?;
         let port = said.lines().find_map(|line| line.strip_prefix("port "));
         self.port = port.unwrap().parse().unwrap();
+        Ok(())
     }
 
     /// SIGKILL, as in a crash.
@@ -171,13 +180,16 @@ fn command(args: &[&str]) -> Command {
 }
 
 fn script(args: &[&str]) -> String {
+    try_script(args).unwrap()
+}
+
+fn try_script(args: &[&str]) -> Result<String, String> {
     let output = command(args).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "tests/servers {args:?} failed: {errors}"
-    );
-    String::from_utf8(output.stdout).unwrap()
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("tests/servers {args:?} failed: {errors}"));
+    }
+    Ok(String::from_utf8(output.stdout).unwrap())
 }
 
 /// `rabbitmqctl` against the server that `tests/run` started.

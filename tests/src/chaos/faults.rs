@@ -1,8 +1,8 @@
 //! What is done to the fleet, and how.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use tokio::{
     task::spawn_blocking,
     time::{Instant, sleep, sleep_until},
@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{
     act::{Act, Link},
+    aof,
     evidence::Hit,
     fleet::{Events, Fleet, Links},
     ledger::now_us,
@@ -242,6 +243,7 @@ impl Hands {
             return Ok(());
         };
         let from = now_us();
+        let mut older = matches!(act, Act::RedisTruncate { .. } | Act::RedisFlush);
         match *act {
             Act::RabbitKill => with(rabbit, restart).await?,
             Act::RabbitStopApp => {
@@ -257,21 +259,13 @@ impl Hands {
                 with(rabbit, |rabbit| rabbit.resume()).await?;
             }
             Act::Alarm { memory, ms } => alarm(rabbit, memory, ms).await?,
-            Act::RedisKill => with(redis, restart).await?,
+            Act::RedisKill => older |= restart_redis(redis, 0).await?,
             Act::RedisShutdown => {
                 // It does not answer this.
                 let _ = command(redis, &["SHUTDOWN", "NOSAVE"]).await;
-                with(redis, restart).await?;
+                older |= restart_redis(redis, 0).await?;
             }
-            Act::RedisTruncate { bytes } => {
-                with(redis, move |redis| {
-                    redis.kill();
-                    let cut = truncate(&redis.dir().join("data/appendonlydir"), bytes);
-                    redis.start();
-                    cut
-                })
-                .await??;
-            }
+            Act::RedisTruncate { bytes } => older |= restart_redis(redis, bytes).await?,
             Act::RedisFlush => command(redis, &["FLUSHALL"]).await?,
             Act::RedisSlow { ms } => {
                 command(redis, &["CLIENT", "PAUSE", &ms.to_string(), "ALL"]).await?;
@@ -285,7 +279,7 @@ impl Hands {
         );
         let hit = if broker { Hit::Broker } else { Hit::Store };
         self.events.happened(hit, from, format!("{act:?}"));
-        if matches!(act, Act::RedisTruncate { .. } | Act::RedisFlush) {
+        if older {
             self.events
                 .happened(Hit::Rollback, from, format!("{act:?}"));
         }
@@ -305,6 +299,18 @@ async fn with<T: Send + 'static>(
 fn restart(server: &mut Server) {
     server.kill();
     server.start();
+}
+
+/// So many bytes of its file are gone then. Whether more had to go before it started.
+async fn restart_redis(redis: &Shared, lost: u64) -> Result<bool> {
+    with(redis, move |redis| {
+        redis.kill();
+        if lost > 0 {
+            aof::truncate(redis, lost)?;
+        }
+        aof::start(redis)
+    })
+    .await?
 }
 
 async fn alarm(rabbit: &Shared, memory: bool, ms: u64) -> Result<()> {
@@ -330,27 +336,4 @@ async fn command(redis: &Shared, words: &[&str]) -> Result<()> {
     let mut command = redis::cmd(words[0]);
     command.arg(&words[1..]);
     Ok(command.query_async(&mut connection).await?)
-}
-
-/// Which of Redis's increments a file is: `appendonly.aof.12.incr.aof`. The tenth comes after the ninth;
-/// cut within, and not at the end of the last one, Redis takes none of them.
-fn sequence(path: &Path) -> Option<u64> {
-    let name = path.file_name()?.to_str()?.strip_suffix(".incr.aof")?;
-    name.rsplit('.').next()?.parse().ok()
-}
-
-/// Cuts bytes off the end of the newest append-only file, as a power failure does.
-fn truncate(dir: &Path, bytes: u64) -> Result<()> {
-    let files = fs::read_dir(dir)?.collect::<std::io::Result<Vec<_>>>()?;
-    let newest = files
-        .iter()
-        .map(fs::DirEntry::path)
-        .filter_map(|path| Some((sequence(&path)?, path)))
-        .max()
-        .map(|(_, path)| path)
-        .context("Redis has no append-only file")?;
-    let file = fs::OpenOptions::new().write(true).open(newest)?;
-    let length = file.metadata()?.len();
-    file.set_len(length.saturating_sub(bytes))?;
-    Ok(())
 }

@@ -11,6 +11,7 @@
 //! The command is `tests/chaos`.
 
 pub mod act;
+pub mod aof;
 pub mod bugs;
 pub mod checker;
 pub mod cluster;

@@ -11,6 +11,7 @@ use haul_common::{
 };
 use haul_tests::{
     backends,
+    chaos::aof,
     servers::Server,
     site::{Site, outcomes},
     wait::{SOON, eventually},
@@ -187,6 +188,31 @@ async fn a_running_job_that_no_index_knows_is_found_after_a_restart() {
     let _next = WorkerProcess::ready(&site, &Settings::default()).await;
     let record = site.ended(&id, 2 * BACK).await;
     assert_eq!(outcomes(&record), [Outcome::Lost, Outcome::Succeeded]);
+}
+
+/// What Redis 7.0 can do to its own file on a full disk, and what the runbook says to do then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_whose_file_had_to_be_cut_comes_back_older_and_all_jobs_run() {
+    let redis = blocking(|| Server::redis(&["appendfsync=always"])).await;
+    let site = Site::fleet(&backends::amqp_url(), &redis.url()).await;
+    let before = site.submit_many(20, &["ok"]).await;
+    aof::spoil(&redis).unwrap();
+    let after = site.submit_many(20, &["ok"]).await;
+    let _redis = blocking(move || {
+        let mut redis = redis;
+        redis.kill();
+        let cut = aof::start(&mut redis).unwrap();
+        assert!(cut, "it could read its file");
+        redis
+    })
+    .await;
+    let known = async |id| eventually("an answer", SOON, || site.producer.find(id)).await;
+    assert!(known(&before[19]).await.is_some());
+    assert!(known(&after[0]).await.is_none());
+    let _worker = WorkerProcess::ready(&site, &Settings::default()).await;
+    let all = [before, after].concat();
+    site.all_succeed(&all, BACK).await;
+    all_ran_once(&site, &all, SOON).await;
 }
 
 /// It may do so for longer than a worker counts as alive. Here that is made by hand: the key of a worker
