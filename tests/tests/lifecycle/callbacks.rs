@@ -1,6 +1,9 @@
-//! Callbacks over HTTP: what is sent, and what follows from each answer.
+//! Callbacks over HTTP: what is sent, and what becomes of it.
 
-use std::time::{Duration, SystemTime};
+mod answers;
+mod trust;
+
+use std::time::Duration;
 
 use haul_common::{
     job::{Backoff, Envelope, HeaderValue, Outcome, Reason, Record, Spec, StateKind, json},
@@ -9,7 +12,6 @@ use haul_common::{
 };
 use haul_producer::{Job, Submit};
 use haul_tests::{
-    authority::Authority,
     fleet::{Fleet, history, reason, result, until},
     jobs::queue,
     receiver::{Receiver, Reply},
@@ -133,122 +135,6 @@ async fn a_callback_says_whose_it_is_and_its_answer_is_the_result(fleet: Fleet) 
         assert!(log.contains(part), "{part} in {log}");
     }
     assert!(!log.contains("secret"), "{log}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_answer_has_its_end() {
-    let fleet = Fleet::embedded().await;
-    let _worker = local(&fleet).await;
-    let good = [(1, Outcome::Failed), (2, Outcome::Succeeded)];
-    let fatal = [(1, Outcome::Failed)];
-    for status in [500, 502, 408, 425] {
-        let (record, _) = called(&fleet, [Reply::of(status, &[], ""), ok()], json!({})).await;
-        assert_eq!(history(&record), good, "{status}");
-    }
-    for (status, head, why) in [
-        (
-            404,
-            "x: y",
-            "404 Not Found: no such thing (no retry can help)",
-        ),
-        (
-            410,
-            "x: y",
-            "410 Gone: no such thing (the receiver wants no more of it)",
-        ),
-        (
-            500,
-            "haul-stop: true",
-            "500 Internal Server Error: no such thing (the receiver said",
-        ),
-        (
-            302,
-            "location: http://10.0.0.1/",
-            "redirected to http://10.0.0.1/; redirects are not",
-        ),
-    ] {
-        let reply = Reply::of(status, &[head], "no such thing");
-        let (record, receiver) = called(&fleet, [reply, ok()], json!({})).await;
-        assert_eq!(history(&record), fatal, "{status}");
-        assert_eq!(reason(&record), Reason::Fatal);
-        let error = record.life.error.unwrap();
-        assert!(error.contains(why), "{error}");
-        assert_eq!(receiver.asked().len(), 1);
-    }
-    let (record, _) = called(
-        &fleet,
-        [Reply::of(404, &[], "")],
-        json!({"expect": [204, 404]}),
-    )
-    .await;
-    assert_eq!(record.life.state.kind(), StateKind::Succeeded);
-    let (record, _) = called(&fleet, [ok()], json!({"expect": 204})).await;
-    assert_eq!(record.life.error.unwrap(), "200 OK: done (expected 204)");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_happens_to_a_connection_is_told_and_retried() {
-    let fleet = Fleet::embedded().await;
-    let _worker = local(&fleet).await;
-    let quick = || json!({"timeout_ms": 300});
-    let (record, flooded) = called(&fleet, [Reply::Flood], json!({})).await;
-    assert_eq!(history(&record), [(1, Outcome::Succeeded)]);
-    let answer: Value = serde_json::from_str(result_text(&record)).unwrap();
-    assert_eq!(answer["body"].as_str().unwrap().len(), 64 * 1024);
-    assert_eq!(answer["truncated"], true);
-    until("the flood to be cut off", || async {
-        flooded.hung_up() == 1
-    })
-    .await;
-    for (reply, why) in [
-        (Reply::Cut(""), "onnection"),
-        (Reply::Cut(OK), "the answer broke off"),
-        (Reply::Bytes(b"nonsense\r\n\r\n".to_vec()), "invalid HTTP"),
-        (Reply::Silence(""), "no whole answer came within 300ms"),
-        (Reply::Silence(OK), "no whole answer came within 300ms"),
-    ] {
-        let (record, _) = called(&fleet, [reply.clone(), ok()], quick()).await;
-        let ends = [(1, Outcome::Failed), (2, Outcome::Succeeded)];
-        assert_eq!(history(&record), ends, "{reply:?}");
-        let first = &record.attempts[0];
-        let error = first.error.as_deref().unwrap();
-        assert!(error.contains(why), "{reply:?}: {error}");
-        assert!(first.log.contains("no answer after"), "{}", first.log);
-    }
-    // A head that says enough: the rest need not come.
-    let gone = Reply::Silence("HTTP/1.1 410 Gone\r\ncontent-length: 9\r\n\r\n");
-    let (record, _) = called(&fleet, [gone], quick()).await;
-    assert_eq!(reason(&record), Reason::Fatal);
-}
-
-fn result_text(record: &Record) -> &str {
-    match &record.life.state {
-        haul_common::job::State::Succeeded { result, .. } => result.get(),
-        other => panic!("{other:?}"),
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn retry_after_is_waited_for_in_seconds_and_as_a_date() {
-    let fleet = Fleet::embedded().await;
-    let _worker = local(&fleet).await;
-    let second = async |value: &str| {
-        let head = format!("retry-after: {value}");
-        let replies = [Reply::of(500, &[&head], ""), ok()];
-        let (record, _) = called(&fleet, replies, json!({})).await;
-        let [first, second] = record.attempts.try_into().unwrap();
-        (second.started, second.started.since(first.finished))
-    };
-    let (_, waited) = second("2").await;
-    assert!(waited >= Duration::from_millis(1800), "{waited:?}");
-    let at = SystemTime::now() + Duration::from_secs(4);
-    let (started, _) = second(&httpdate::fmt_http_date(at)).await;
-    // A date has whole seconds.
-    let at = at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    assert!(
-        started.as_millis().unsigned_abs() >= at * 1000 - 200,
-        "{started}"
-    );
 }
 
 async fn less_is_asked_for_at_no_cost(fleet: Fleet) {
@@ -387,127 +273,4 @@ async fn whoever_stops_a_job_stops_its_request(fleet: Fleet) {
         receiver.hung_up() == 3
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_word_of_the_worker_only_public_addresses_are_called() {
-    let fleet = Fleet::embedded().await;
-    let _worker = worker(&fleet, Http::default()).await;
-    let receiver = Receiver::start([ok()]).await;
-    let port = receiver.url("").rsplit(':').next().unwrap().to_owned();
-    for host in [
-        "localhost",
-        "127.0.0.1",
-        "127.1",
-        "0x7f000001",
-        "[::1]",
-        "[::ffff:127.0.0.1]",
-    ] {
-        let args = json!({"url": format!("http://{host}:{port}/")});
-        let job = call(&fleet, args).await.unwrap();
-        let record = fleet.ended(job.id()).await;
-        assert_eq!(reason(&record), Reason::Fatal, "{host}");
-        let error = record.life.error.unwrap();
-        assert!(
-            error.contains("a loopback address") && error.contains("--http-allow"),
-            "{error}"
-        );
-    }
-    assert!(receiver.asked().is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_certificates_both_sides_know_each_other() {
-    let authority = Authority::new("the authority of this test");
-    let ours = authority.sign("client", &["worker"]);
-    let receiver = Receiver::tls(&authority.sign("server", &["localhost"]), [ok()]).await;
-    let file = |name: &str| ours.join(name).display().to_string();
-    let base = || Http::default().allow("loopback");
-    let knows = || base().authorities(&file("ca.pem"));
-    for (http, why) in [
-        (
-            base(),
-            "UnknownIssuer; if its authority is your own, name it with --http-ca-file",
-        ),
-        (knows(), "give a certificate with --http-cert-file"),
-        (knows().identity(&file("cert.pem"), &file("key.pem")), ""),
-    ] {
-        let fleet = Fleet::embedded().await;
-        let _worker = worker(&fleet, http).await;
-        let args = json!({"url": receiver.url("/")});
-        let job = call(&fleet, args).attempts(1).await.unwrap();
-        let record = fleet.ended(job.id()).await;
-        match record.life.error {
-            Some(error) => assert!(!why.is_empty() && error.contains(why), "{error}"),
-            None => assert_eq!(why, ""),
-        }
-    }
-    assert_eq!(receiver.asked().len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_setting_is_told_at_the_start_and_a_wrong_argument_at_once() {
-    let fleet = Fleet::embedded().await;
-    let start = async |http: Http| {
-        let worker = haul_worker::Worker::connect(fleet.urls()).await.unwrap();
-        worker.http(http).start().await.unwrap_err().to_string()
-    };
-    let three = Http::default()
-        .sign_with(&[b'a'; 16])
-        .sign_with(&[b'b'; 16])
-        .sign_with(&[b'c'; 16]);
-    for (http, why) in [
-        (Http::default().allow("a b"), "`a b` is no host to allow"),
-        (Http::default().sign_with(b"short"), "openssl rand"),
-        (three, "2 keys sign at most"),
-        (
-            Http::default().authorities("/nowhere.pem"),
-            "/nowhere.pem cannot be read",
-        ),
-    ] {
-        let said = start(http).await;
-        assert!(
-            said.contains("http.request: ") && said.contains(why),
-            "{said}"
-        );
-    }
-    let _worker = local(&fleet).await;
-    for (args, why) in [
-        (json!({"url": "nowhere"}), "`url`: not a URL"),
-        (json!({"url": "ftp://a/"}), "it must be http or https"),
-        (
-            json!({"url": "http://me:pw@a/"}),
-            "`url`: user and password",
-        ),
-        (
-            json!({"url": "http://a/", "json": 1, "body": "x"}),
-            "not both",
-        ),
-        (
-            json!({"url": "http://a/", "method": "A B"}),
-            "`method`: `A B` is no method",
-        ),
-        (
-            json!({"url": "http://a/", "headers": {"Haul-Attempt": "9"}}),
-            "`Haul-Attempt` is set by",
-        ),
-        (
-            json!({"url": "http://a/", "headers": {"x": "hunter\n2"}}),
-            "the value of `x` cannot",
-        ),
-        (json!({"url": "http://a/", "expect": 99}), "`expect`: 99"),
-        (
-            json!({"url": "http://a/", "timeout_ms": 0}),
-            "`timeout_ms`: 0",
-        ),
-    ] {
-        let job = call(&fleet, args.clone()).await.unwrap();
-        let record = fleet.ended(job.id()).await;
-        assert_eq!(reason(&record), Reason::Fatal);
-        let error = record.life.error.unwrap();
-        assert!(
-            error.contains(why) && !error.contains("hunter"),
-            "{args}: {error}"
-        );
-    }
 }
