@@ -183,7 +183,7 @@ impl Pilot {
             },
         };
         let since = Instant::now();
-        let outcome = self.round_trip(&mut connection, &mut cabin).await;
+        let outcome = self.round_trip(&mut connection, &mut cabin, since).await;
         self.trips.over(since, outcome.is_ok());
         self.link.heard(&outcome.as_ref().map(|_| ()));
         match outcome {
@@ -206,6 +206,7 @@ impl Pilot {
         &self,
         connection: &mut Connection,
         cabin: &mut Cabin,
+        since: Instant,
     ) -> Result<Vec<Value>, StoreError> {
         let trip = async {
             let commands = cabin.take_off();
@@ -235,7 +236,10 @@ impl Pilot {
             let answers: Vec<_> = rows
                 .flat_map(|(row, reply)| row.shared.answers(reply))
                 .collect();
-            self.link.check(connection, &answers).map(|()| answers)
+            self.link
+                .check(connection, &answers, since.elapsed())
+                .await?;
+            Ok(answers)
         };
         timeout(DEADLINE, trip)
             .await

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -32,6 +32,8 @@ use crate::{
 
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
 pub(super) const QUERY: Duration = Duration::from_secs(5);
+/// Sentinels do not give a server up that stands still for less.
+const STILL: Duration = Duration::from_secs(1);
 const DEMOTED: &str = "another server is the primary now";
 
 /// The way to one server.
@@ -45,6 +47,9 @@ pub(super) struct Link {
     /// The server's clock at `start`, in milliseconds.
     offset: AtomicI64,
     health: Mutex<Health>,
+    /// How often the server was away, and how many of these the Sentinels were asked after.
+    losses: AtomicU64,
+    asked_after: AtomicU64,
     meters: BackendMeters,
     trips: TripMeters,
 }
@@ -78,6 +83,9 @@ impl Link {
             start: Instant::now(),
             offset: AtomicI64::new(Timestamp::now().as_millis()),
             health: Mutex::default(),
+            // As if it had been: who has just come was told nothing yet.
+            losses: AtomicU64::new(1),
+            asked_after: AtomicU64::new(0),
             meters: BackendMeters::new(KIND, "commands"),
             trips: TripMeters::new(KIND, "call"),
         })
@@ -116,8 +124,21 @@ impl Link {
         Ok(sentinels.into_iter().map(follow).collect())
     }
 
-    /// Whether these replies count: not those of a server that was the primary once.
-    pub(super) fn check(&self, line: &Connection, replies: &[Value]) -> Result<(), StoreError> {
+    /// Whether these replies, which took so long, count: not those of a server that was the primary once.
+    pub(super) async fn check(
+        &self,
+        line: &Connection,
+        replies: &[Value],
+        took: Duration,
+    ) -> Result<(), StoreError> {
+        let losses = self.losses.load(Ordering::Acquire);
+        if took >= STILL || self.asked_after.load(Ordering::Acquire) < losses {
+            // It may have stood still, and another one have taken its place meanwhile.
+            if let Ok(sentinels) = self.address.sentinels() {
+                sentinel::ask_all(&sentinels, &self.primary).await;
+            }
+            self.asked_after.fetch_max(losses, Ordering::AcqRel);
+        }
         if !self.primary.may_be(&line.to) {
             return Err(self.unreachable(DEMOTED));
         }
@@ -185,7 +206,10 @@ impl Link {
         let since = Instant::now();
         let sent = connection.req_packed_commands(pipeline, 0, pipeline.len());
         let outcome = match timeout(QUERY, sent).await {
-            Ok(Ok(replies)) => self.check(&connection, &replies).map(|()| replies),
+            Ok(Ok(replies)) => self
+                .check(&connection, &replies, since.elapsed())
+                .await
+                .map(|()| replies),
             Ok(Err(error)) => Err(fault::of(&self.at, &error)),
             Err(_) => Err(self.late(QUERY)),
         };
@@ -207,7 +231,10 @@ impl Link {
         }
         let mut health = self.health();
         match outcome {
-            Err(StoreError::Unreachable { .. }) => health.lost = true,
+            Err(StoreError::Unreachable { .. }) => {
+                health.lost = true;
+                self.losses.fetch_add(1, Ordering::AcqRel);
+            }
             Ok(()) if health.lost => {
                 *health = Health {
                     lost: false,

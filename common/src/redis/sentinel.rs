@@ -2,7 +2,8 @@
 //!
 //! A primary that stood still while another one took its place does not know. It takes writes until
 //! the Sentinels have made a replica of it, some ten seconds later, and all of these are gone then.
-//! So an answer counts only if it came from the server that they name. (Cut off from the Sentinels
+//! So an answer counts only if it came from the server that they name. They tell of a change a moment
+//! after it, so that all are asked before the first answer after a silence counts. (Cut off from the Sentinels
 //! together with such a primary, nobody can tell: `min-replicas-to-write` is against that.)
 
 use std::{
@@ -15,7 +16,7 @@ use ::redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, RedisResult,
     aio::{MultiplexedConnection, PubSub},
 };
-use futures_util::StreamExt;
+use futures_util::{StreamExt, future::join_all};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -123,19 +124,36 @@ async fn listen(sentinel: &Client, name: &str, primary: &Primary) -> RedisResult
     let mut line = dial(sentinel).await?;
     loop {
         // After one subscribed: what changes from now on is heard.
-        let mut questions = ::redis::pipe();
-        questions.add_command(who_is(name));
-        questions.cmd("SENTINEL").arg(&["master", name]);
-        let (place, facts): (Option<Place>, HashMap<String, String>) =
-            questions.query_async(&mut line).await?;
-        if let Some(place) = place {
-            let epoch = facts.get("config-epoch").and_then(|it| it.parse().ok());
-            primary.note(place, epoch.unwrap_or(0));
-        }
+        ask(&mut line, name, primary).await?;
         if let Ok(None) = timeout(ROUND, news.next()).await {
             return Err((ErrorKind::Io, "it hung up").into());
         }
     }
+}
+
+/// Asks all of them at once. One that does not answer in time says nothing.
+pub(super) async fn ask_all(sentinels: &[(Client, String)], primary: &Primary) {
+    let ask_one =
+        async |sentinel: &Client, name: &str| ask(&mut dial(sentinel).await?, name, primary).await;
+    let asked = sentinels.iter().map(|(it, name)| ask_one(it, name));
+    for outcome in join_all(asked).await {
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "a Sentinel does not answer");
+        }
+    }
+}
+
+async fn ask(line: &mut MultiplexedConnection, name: &str, primary: &Primary) -> RedisResult<()> {
+    let mut questions = ::redis::pipe();
+    questions.add_command(who_is(name));
+    questions.cmd("SENTINEL").arg(&["master", name]);
+    let (place, facts): (Option<Place>, HashMap<String, String>) =
+        questions.query_async(line).await?;
+    if let Some(place) = place {
+        let epoch = facts.get("config-epoch").and_then(|it| it.parse().ok());
+        primary.note(place, epoch.unwrap_or(0));
+    }
+    Ok(())
 }
 
 async fn subscribe(sentinel: &Client) -> RedisResult<PubSub> {
