@@ -5,15 +5,15 @@
 //! know which server is the primary called `name` just now. They are asked anew for every
 //! connection, without a password: user and password are those of the server.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use ::redis::{
-    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
-    RedisError, RedisResult, TlsCertificates, io::tcp::TcpSettings,
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisResult,
+    TlsCertificates, io::tcp::TcpSettings,
 };
 use url::Url;
 
-use super::sentinel::{self, Place};
+use super::sentinel::{Place, Sentinels};
 use crate::{hosts::one_each, ports::StoreError, tls::Tls};
 
 const SENTINEL_PORT: u16 = 26379;
@@ -23,14 +23,8 @@ const SENTINEL_PORT: u16 = 26379;
 pub(super) struct Address {
     /// The server, but for its host and port if Sentinels know them.
     server: ConnectionInfo,
-    sentinels: Option<Sentinels>,
+    sentinels: Option<Arc<Sentinels>>,
     certificates: Option<TlsCertificates>,
-}
-
-#[derive(Clone)]
-struct Sentinels {
-    hosts: Vec<ConnectionAddr>,
-    name: String,
 }
 
 impl Address {
@@ -74,30 +68,35 @@ impl Address {
         }
         let mut path = urls[0].path().trim_matches('/').splitn(2, '/');
         let (name, database) = (path.next().unwrap_or_default(), path.next().unwrap_or("0"));
-        let hosts: Option<Vec<_>> = urls.iter().map(|url| sentinel(url, secure)).collect();
         if name.is_empty() {
             return Err(unreadable());
         }
+        let ways = urls.iter().map(|url| {
+            let way = sentinel(url, secure).ok_or_else(unreadable)?;
+            way.into_connection_info()
+                .and_then(|info| open(info, certificates.as_ref()))
+                .map_err(|error| failed(error.to_string()))
+        });
+        let sentinels = Sentinels::new(ways.collect::<Result<_, _>>()?, name.to_owned());
         let server = format!(
             "{}://{}localhost/{database}",
             if secure { "rediss" } else { "redis" },
             user(&urls[0])
         );
         Ok(Self {
-            sentinels: Some(Sentinels {
-                hosts: hosts.ok_or_else(unreadable)?,
-                name: name.to_owned(),
-            }),
+            sentinels: Some(Arc::new(sentinels)),
             server: info(&server).ok_or_else(unreadable)?,
             certificates,
         })
     }
 
-    fn hosts(&self) -> &[ConnectionAddr] {
-        match &self.sentinels {
-            Some(sentinels) => &sentinels.hosts,
-            None => std::slice::from_ref(self.server.addr()),
-        }
+    fn hosts(&self) -> Vec<Place> {
+        let Some(sentinels) = &self.sentinels else {
+            return vec![place_of(&self.server)];
+        };
+        let ways = sentinels.ways().iter();
+        ways.map(|way| place_of(way.get_connection_info()))
+            .collect()
     }
 
     pub(super) fn is_encrypted(&self) -> bool {
@@ -110,78 +109,35 @@ impl Address {
             let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
             host == "localhost" || address.is_ok_and(|ip| ip.is_loopback())
         };
-        self.hosts().iter().all(|host| is_loopback(place(host).0))
+        self.hosts().iter().all(|(host, _)| is_loopback(host))
+    }
+
+    /// Who know which server it is just now, if not always the same one.
+    pub(super) fn sentinels(&self) -> Option<&Arc<Sentinels>> {
+        self.sentinels.as_ref()
     }
 
     /// The way to the server as it is just now.
     pub(super) async fn client(&self) -> RedisResult<Client> {
-        match &self.sentinels {
-            None => self.open(self.server.clone()),
-            Some(sentinels) => {
-                let (host, port) = self.ask(sentinels).await?;
-                let server = self.server.clone();
-                self.open(server.set_addr(address(host, port, self.is_encrypted())))
-            }
+        let mut server = self.server.clone();
+        if let Some(sentinels) = &self.sentinels {
+            let (host, port) = sentinels.ask().await?;
+            server = server.set_addr(address(host, port, self.is_encrypted()));
         }
-    }
-
-    /// The ways to the Sentinels, and what they call the server; none where there are none.
-    pub(super) fn sentinels(&self) -> RedisResult<Vec<(Client, String)>> {
-        let Some(sentinels) = &self.sentinels else {
-            return Ok(Vec::new());
-        };
-        let hosts = sentinels.hosts.iter();
-        hosts
-            .map(|host| Ok((self.to_sentinel(host)?, sentinels.name.clone())))
-            .collect()
-    }
-
-    fn to_sentinel(&self, host: &ConnectionAddr) -> RedisResult<Client> {
-        self.open(host.clone().into_connection_info()?)
-    }
-
-    fn open(&self, info: ConnectionInfo) -> RedisResult<Client> {
-        match &self.certificates {
-            Some(certificates) => Client::build_with_tls(info, certificates.clone()),
-            None => Client::open(info),
-        }
-    }
-
-    /// What the first Sentinel says that answers.
-    async fn ask(&self, sentinels: &Sentinels) -> RedisResult<Place> {
-        let nobody = (ErrorKind::Io, "no Sentinel was asked");
-        let mut error = RedisError::from(nobody);
-        for host in &sentinels.hosts {
-            match self.ask_one(host, &sentinels.name).await {
-                Ok(Some(server)) => return Ok(server),
-                Ok(None) => {
-                    let what = "no Sentinel knows a primary of that name";
-                    error = (ErrorKind::Io, what, sentinels.name.clone()).into();
-                }
-                Err(why) => error = why,
-            }
-        }
-        Err(error)
-    }
-
-    async fn ask_one(&self, host: &ConnectionAddr, name: &str) -> RedisResult<Option<Place>> {
-        let mut line = sentinel::dial(&self.to_sentinel(host)?).await?;
-        sentinel::who_is(name).query_async(&mut line).await
+        open(server, self.certificates.as_ref())
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let secure = if self.is_encrypted() { "s" } else { "" };
-        let hosts: Vec<String> = self
-            .hosts()
-            .iter()
-            .map(|host| format!("{}:{}", place(host).0, place(host).1))
-            .collect();
+        let hosts = self.hosts().into_iter();
+        let hosts: Vec<_> = hosts.map(|(host, port)| format!("{host}:{port}")).collect();
         let (hosts, database) = (hosts.join(","), self.server.redis_settings().db());
         match &self.sentinels {
             None => write!(f, "redis{secure}://{hosts}/{database}"),
-            Some(Sentinels { name, .. }) => {
+            Some(sentinels) => {
+                let name = sentinels.name();
                 write!(f, "redis{secure}+sentinel://{hosts}/{name}/{database}")
             }
         }
@@ -191,6 +147,13 @@ impl fmt::Display for Address {
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+fn open(info: ConnectionInfo, certificates: Option<&TlsCertificates>) -> RedisResult<Client> {
+    match certificates {
+        Some(certificates) => Client::build_with_tls(info, certificates.clone()),
+        None => Client::open(info),
     }
 }
 
@@ -228,17 +191,12 @@ fn address(host: String, port: u16, secure: bool) -> ConnectionAddr {
 
 /// Where this leads.
 pub(super) fn place_of(info: &ConnectionInfo) -> Place {
-    let (host, port) = place(info.addr());
-    (host.to_owned(), port)
-}
-
-fn place(address: &ConnectionAddr) -> (&str, u16) {
-    match address {
+    match info.addr() {
         ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
-            (host, *port)
+            (host.clone(), *port)
         }
         // No URL that is taken here has another.
-        _ => ("", 0),
+        _ => Place::default(),
     }
 }
 

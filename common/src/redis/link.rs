@@ -3,8 +3,8 @@
 use std::{
     fmt,
     sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -14,7 +14,7 @@ use ::redis::{
     aio::{ConnectionLike, PubSub},
 };
 use deadpool::managed::PoolError;
-use tokio::{sync::watch, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     KIND,
@@ -22,7 +22,7 @@ use super::{
     fault,
     pool::{self, Connection, Pool},
     scripts::Call,
-    sentinel::{self, Named, Primary},
+    sentinel::{Demotions, Place, Sentinels},
 };
 use crate::{
     metrics::{BackendMeters, TripMeters},
@@ -40,16 +40,12 @@ const DEMOTED: &str = "another server is the primary now";
 pub(super) struct Link {
     pool: Pool,
     address: Address,
-    primary: Primary,
     at: String,
     /// From here time is counted: unlike the wall clock, nobody sets it.
     start: Instant,
     /// The server's clock at `start`, in milliseconds.
     offset: AtomicI64,
     health: Mutex<Health>,
-    /// How often the server was away, and how many of these the Sentinels were asked after.
-    losses: AtomicU64,
-    asked_after: AtomicU64,
     meters: BackendMeters,
     trips: TripMeters,
 }
@@ -78,14 +74,10 @@ impl Link {
         Ok(Self {
             pool,
             address,
-            primary: Primary::new(),
             at,
             start: Instant::now(),
             offset: AtomicI64::new(Timestamp::now().as_millis()),
             health: Mutex::default(),
-            // As if it had been: who has just come was told nothing yet.
-            losses: AtomicU64::new(1),
-            asked_after: AtomicU64::new(0),
             meters: BackendMeters::new(KIND, "commands"),
             trips: TripMeters::new(KIND, "call"),
         })
@@ -101,27 +93,32 @@ impl Link {
         !self.address.is_encrypted() && !self.address.is_loopback()
     }
 
-    /// A connection that hears what others publish.
-    pub(super) async fn pubsub(&self) -> RedisResult<PubSub> {
+    /// A connection that hears what others publish, and what tells when it leads to a former primary.
+    pub(super) async fn pubsub(&self) -> RedisResult<(PubSub, Demotions)> {
         let client = self.address.client().await?;
         let line = client.get_async_pubsub().await?;
-        if self.primary.may_be(&place_of(client.get_connection_info())) {
-            return Ok(line);
+        let demotions = Demotions::of(self.sentinels());
+        // After one listens: what changes from now on is heard.
+        if self.leads_to_primary(&place_of(client.get_connection_info())) {
+            return Ok((line, demotions));
         }
         Err((ErrorKind::Io, DEMOTED).into())
     }
 
-    /// Tells when another server is the primary; never where no Sentinel says so.
-    pub(super) fn demotions(&self) -> watch::Receiver<Option<Named>> {
-        self.primary.changes()
+    /// Another server may have taken its place meanwhile.
+    fn doubt(&self) {
+        if let Some(sentinels) = self.sentinels() {
+            sentinels.doubt();
+        }
     }
 
-    /// What follows the Sentinels, one for each.
-    pub(super) fn followers(&self) -> Result<Vec<impl Future<Output = ()> + use<>>, StoreError> {
-        let sentinels = self.address.sentinels();
-        let sentinels = sentinels.map_err(|error| fault::of(&self.at, &error))?;
-        let follow = |(client, name)| sentinel::follow(client, name, self.primary.clone());
-        Ok(sentinels.into_iter().map(follow).collect())
+    fn leads_to_primary(&self, place: &Place) -> bool {
+        self.sentinels().is_none_or(|it| it.may_name(place))
+    }
+
+    /// Who know which server it is just now, if not always the same one.
+    pub(super) fn sentinels(&self) -> Option<&Arc<Sentinels>> {
+        self.address.sentinels()
     }
 
     /// Whether these replies, which took so long, count: not those of a server that was the primary once.
@@ -131,15 +128,13 @@ impl Link {
         replies: &[Value],
         took: Duration,
     ) -> Result<(), StoreError> {
-        let losses = self.losses.load(Ordering::Acquire);
-        if took >= STILL || self.asked_after.load(Ordering::Acquire) < losses {
-            // It may have stood still, and another one have taken its place meanwhile.
-            if let Ok(sentinels) = self.address.sentinels() {
-                sentinel::ask_all(&sentinels, &self.primary).await;
-            }
-            self.asked_after.fetch_max(losses, Ordering::AcqRel);
+        if took >= STILL {
+            self.doubt();
         }
-        if !self.primary.may_be(&line.to) {
+        if let Some(sentinels) = self.sentinels() {
+            sentinels.settle().await;
+        }
+        if !self.leads_to_primary(&line.to) {
             return Err(self.unreachable(DEMOTED));
         }
         let away = |reply| fault::not_primary(&self.at, reply);
@@ -153,7 +148,12 @@ impl Link {
 
     /// A connection that answered just now.
     pub(super) async fn connection(&self) -> Result<Connection, StoreError> {
-        let error = match self.pool.get().await {
+        let since = Instant::now();
+        let outcome = self.pool.get().await;
+        if since.elapsed() >= STILL {
+            self.doubt();
+        }
+        let error = match outcome {
             Ok(connection) => return Ok(connection),
             Err(PoolError::Backend(error)) => fault::of(&self.at, &error),
             Err(PoolError::Timeout(_)) => self.late(CONNECT),
@@ -233,7 +233,7 @@ impl Link {
         match outcome {
             Err(StoreError::Unreachable { .. }) => {
                 health.lost = true;
-                self.losses.fetch_add(1, Ordering::AcqRel);
+                self.doubt();
             }
             Ok(()) if health.lost => {
                 *health = Health {

@@ -98,7 +98,7 @@ impl RedisStore {
         let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
         let (flights, pilot) = Flights::new(Arc::clone(&link), keys.clone(), closing.clone());
         let (watches, watcher) = Watches::new(Arc::clone(&link), closing.clone());
-        for follower in link.followers()? {
+        for follower in link.sentinels().into_iter().flat_map(|it| it.followers()) {
             let closing = closing.clone();
             tasks.spawn(async move { closing.run_until_cancelled(follower).await });
         }

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{fault, link::Link};
+use super::{fault, link::Link, sentinel::Demotions};
 use crate::ports::StoreError;
 
 const CONNECT: Duration = Duration::from_secs(2);
@@ -82,6 +82,13 @@ fn pauses() -> backon::ExponentialBackoff {
         .build()
 }
 
+/// A connection that hears what others publish.
+struct Line {
+    sink: PubSubSink,
+    stream: PubSubStream,
+    demotions: Demotions,
+}
+
 struct Watcher {
     asked: mpsc::Receiver<Request>,
     ticks: HashMap<String, watch::Sender<u64>>,
@@ -93,9 +100,9 @@ impl Watcher {
     async fn run(mut self) {
         while !self.asked.is_closed() {
             match self.connect().await {
-                Ok((sink, stream)) => {
+                Ok(line) => {
                     self.pause = pauses();
-                    let why = self.listen(sink, stream).await;
+                    let why = self.listen(line).await;
                     if self.asked.is_closed() {
                         return;
                     }
@@ -108,10 +115,10 @@ impl Watcher {
     }
 
     /// Connects, subscribes to all that is watched, and ticks it.
-    async fn connect(&mut self) -> Result<(PubSubSink, PubSubStream), StoreError> {
+    async fn connect(&mut self) -> Result<Line, StoreError> {
         let opened = timeout(CONNECT, self.link.pubsub()).await;
         let pubsub = opened.map_err(|_| self.link.late(CONNECT))?;
-        let pubsub = pubsub.map_err(|error| fault::of(self.link.at(), &error))?;
+        let (pubsub, demotions) = pubsub.map_err(|error| fault::of(self.link.at(), &error))?;
         let (mut sink, stream) = pubsub.split();
         self.give_up_unheld(None).await?;
         let channels: Vec<_> = self.ticks.keys().cloned().collect();
@@ -121,7 +128,11 @@ impl Watcher {
         for ticks in self.ticks.values() {
             ticks.send_modify(|tick| *tick = tick.wrapping_add(1));
         }
-        Ok((sink, stream))
+        Ok(Line {
+            sink,
+            stream,
+            demotions,
+        })
     }
 
     async fn answer<T>(
@@ -135,11 +146,15 @@ impl Watcher {
     }
 
     /// Passes ticks on until the line is lost, and says why it is.
-    async fn listen(&mut self, mut sink: PubSubSink, mut stream: PubSubStream) -> String {
+    async fn listen(&mut self, line: Line) -> String {
+        let Line {
+            mut sink,
+            mut stream,
+            mut demotions,
+        } = line;
         let mut round = interval(ROUND);
         round.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut requests = Vec::with_capacity(AT_ONCE);
-        let mut demotions = self.link.demotions();
         loop {
             let kept = tokio::select! {
                 message = stream.next() => {
@@ -153,7 +168,7 @@ impl Watcher {
                     }
                     self.subscribe(&mut sink, &mut requests).await
                 }
-                Ok(()) = demotions.changed() => return "it leads to a former primary".to_owned(),
+                () = demotions.next() => return "it leads to a former primary".to_owned(),
                 _ = round.tick() => self.tend(&mut sink).await,
             };
             if let Err(error) = kept {

@@ -40,6 +40,27 @@ async fn proxied(url: &str) -> (Proxy, String) {
     (proxy, through)
 }
 
+/// A worker that reaches one server through a proxy. Those to come reach both without.
+async fn behind_a_proxy(side: Side) -> (Site, Proxy, WorkerProcess) {
+    let (amqp, redis) = (backends::amqp_url(), backends::redis_url());
+    let mut site = Site::fleet(&amqp, &redis).await;
+    let proxy = match side {
+        Side::Broker => {
+            let (proxy, through) = proxied(&amqp).await;
+            site.workers_use(&through, &redis);
+            proxy
+        }
+        Side::Store => {
+            let (proxy, through) = proxied(&redis).await;
+            site.workers_use(&amqp, &through);
+            proxy
+        }
+    };
+    let worker = WorkerProcess::ready(&site, &Settings::default()).await;
+    site.workers_use(&amqp, &redis);
+    (site, proxy, worker)
+}
+
 async fn cut(side: Side, mode: Mode) {
     let (amqp, redis) = (backends::amqp_url(), backends::redis_url());
     let mut site = Site::fleet(&amqp, &redis).await;
@@ -94,14 +115,9 @@ async fn a_broken_network_costs_time_and_no_job() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_whose_worker_lost_only_the_broker_is_left_to_it() {
-    let (amqp, redis) = (backends::amqp_url(), backends::redis_url());
-    let mut site = Site::fleet(&amqp, &redis).await;
-    let (to_amqp, through) = proxied(&amqp).await;
-    site.workers_use(&through, &redis);
-    let _cut_off = WorkerProcess::ready(&site, &Settings::default()).await;
+    let (site, to_amqp, _cut_off) = behind_a_proxy(Side::Broker).await;
     let id = site.submit(&["sleep_ms 6000"]).await;
     site.did("start", 1, SOON).await;
-    site.workers_use(&amqp, &redis);
     let _other = WorkerProcess::ready(&site, &Settings::default()).await;
     to_amqp.set(Mode::Refuse);
     let record = site.ended(&id, SOON).await;
@@ -113,15 +129,10 @@ async fn a_job_whose_worker_lost_only_the_broker_is_left_to_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_whose_worker_lost_only_the_store_is_taken_over_and_ends_once() {
-    let (amqp, redis) = (backends::amqp_url(), backends::redis_url());
-    let mut site = Site::fleet(&amqp, &redis).await;
-    let (to_redis, through) = proxied(&redis).await;
-    site.workers_use(&amqp, &through);
-    let cut_off = WorkerProcess::ready(&site, &Settings::default()).await;
+    let (site, to_redis, cut_off) = behind_a_proxy(Side::Store).await;
     let id = site.submit(&["sleep_ms 2000"]).await;
     site.did("start", 1, SOON).await;
     to_redis.set(Mode::BlackHole);
-    site.workers_use(&amqp, &redis);
     let _other = WorkerProcess::ready(&site, &Settings::default()).await;
     let record = site.ended(&id, Duration::from_secs(45)).await;
     assert_eq!(outcomes(&record), [Outcome::Lost, Outcome::Succeeded]);
@@ -140,11 +151,7 @@ const SILENT: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_whose_worker_lost_the_store_is_left_to_it_though_others_give_a_copy_back() {
-    let (amqp, redis) = (backends::amqp_url(), backends::redis_url());
-    let mut site = Site::fleet(&amqp, &redis).await;
-    let (to_redis, through) = proxied(&redis).await;
-    site.workers_use(&amqp, &through);
-    let _cut_off = WorkerProcess::ready(&site, &Settings::default()).await;
+    let (site, to_redis, _cut_off) = behind_a_proxy(Side::Store).await;
     site.can_judge().await;
     let id = site.submit(&["sleep_ms 6000"]).await;
     site.did("start", 1, SOON).await;
@@ -165,7 +172,6 @@ async fn a_job_whose_worker_lost_the_store_is_left_to_it_though_others_give_a_co
     let held = inbox.0.recv().await.unwrap();
     to_redis.set(Mode::Refuse);
     drop((held, inbox));
-    site.workers_use(&amqp, &redis);
     let other = Settings {
         queue: "elsewhere",
         ..Settings::default()
@@ -180,11 +186,7 @@ async fn a_job_whose_worker_lost_the_store_is_left_to_it_though_others_give_a_co
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silence_counts_from_when_it_was_first_seen() {
-    let (amqp, redis) = (backends::amqp_url(), backends::redis_url());
-    let mut site = Site::fleet(&amqp, &redis).await;
-    let (to_redis, through) = proxied(&redis).await;
-    site.workers_use(&amqp, &through);
-    let _worker = WorkerProcess::ready(&site, &Settings::default()).await;
+    let (site, to_redis, _worker) = behind_a_proxy(Side::Store).await;
     let store = &site.producer.backend().store;
     let id = store.workers().await.unwrap()[0].id.clone();
     site.can_judge().await;
