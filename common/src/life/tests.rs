@@ -11,6 +11,11 @@ fn worker() -> WorkerId {
     "w-1".parse().unwrap()
 }
 
+fn spec() -> Spec {
+    let (task, queue) = ("t".parse().unwrap(), "q".parse().unwrap());
+    Spec::new(task, queue, json(&()).unwrap())
+}
+
 fn stop() -> Stop {
     Stop {
         outcome: Outcome::Failed,
@@ -244,6 +249,23 @@ fn judged(ended: &Ended, attempt: u32, deadline: bool) -> String {
 }
 
 #[test]
+fn an_error_is_kept_up_to_its_limit() {
+    let long = "ä".repeat(verdict::ERROR_BYTES_MAX);
+    for ended in [
+        Ended::Failed(Failure::retry(&long)),
+        Ended::Failed(Failure::fatal(&long)),
+        Ended::Panicked(long.clone()),
+        Ended::Refused(Reason::Malformed, long),
+    ] {
+        let step = judge(&running(), &spec(), ended, NOW, 0.5).unwrap();
+        let error = step.life.error.unwrap();
+        assert!(error.len() <= verdict::ERROR_BYTES_MAX, "{}", error.len());
+        assert!(error.len() > verdict::ERROR_BYTES_MAX - 20 && error.ends_with("ä … (cut)"));
+        assert_eq!(step.ended.unwrap().error, Some(error));
+    }
+}
+
+#[test]
 #[rustfmt::skip]
 fn each_end_of_an_attempt_has_its_verdict() {
     let soon = Duration::from_secs(2);
@@ -278,11 +300,7 @@ fn each_end_of_an_attempt_has_its_verdict() {
 
 #[test]
 fn an_attempt_that_does_not_run_cannot_end() {
-    let spec = Spec::new(
-        "t".parse().unwrap(),
-        "q".parse().unwrap(),
-        json(&()).unwrap(),
-    );
+    let spec = spec();
     for life in lives() {
         let judged = judge(&life, &spec, Ended::Released, NOW, 0.5);
         let runs = life.state.kind() == StateKind::Running;
@@ -292,11 +310,7 @@ fn an_attempt_that_does_not_run_cannot_end() {
 
 #[test]
 fn a_record_says_how_a_cancelled_attempt_stopped() {
-    let spec = Spec::new(
-        "t".parse().unwrap(),
-        "q".parse().unwrap(),
-        json(&()).unwrap(),
-    );
+    let spec = spec();
     let error = |forced| {
         let step = judge(&running(), &spec, Ended::Cancelled { forced }, NOW, 0.5).unwrap();
         step.ended.unwrap().error.unwrap()

@@ -8,6 +8,10 @@ use crate::{
     time::Timestamp,
 };
 
+/// Longest error that is kept, in bytes: each attempt has one, and every list may show it.
+pub(super) const ERROR_BYTES_MAX: usize = 16 * 1024;
+const CUT: &str = " … (cut)";
+
 /// How an attempt ended, as its worker saw it.
 #[derive(Debug, Clone)]
 pub enum Ended {
@@ -45,7 +49,7 @@ pub fn judge(
 ) -> Result<Step, Illegal> {
     let failed = |outcome, error: String| Stop {
         outcome,
-        error: Some(error),
+        error: Some(clipped(error)),
     };
     match ended {
         Ended::Succeeded(result) => life.succeed(result, now),
@@ -97,7 +101,7 @@ fn fail(
 ) -> Result<Step, Illegal> {
     let stop = Stop {
         outcome: Outcome::Failed,
-        error: Some(failure.message().to_owned()),
+        error: Some(clipped(failure.message().to_owned())),
     };
     match failure.kind() {
         FailureKind::Retry => again(life, spec, stop, None, now, jitter),
@@ -109,7 +113,7 @@ fn fail(
         }
         FailureKind::Fatal => life.die(Reason::Fatal, stop, now),
         // A handler may find out by itself that its job should not go on.
-        FailureKind::Cancelled => life.stop_cancelled(failure.message().to_owned(), now),
+        FailureKind::Cancelled => life.stop_cancelled(clipped(failure.message().to_owned()), now),
     }
 }
 
@@ -156,4 +160,14 @@ fn too_late(spec: &Spec, due: Timestamp) -> Option<Reason> {
 /// attempt.
 pub const fn crash_limit_reached(life: &Life, spec: &Spec) -> bool {
     life.crashes + 1 >= CRASH_LIMIT || life.attempt >= spec.max_attempts
+}
+
+/// An error may quote as much as its handler was given: its beginning says what was wrong.
+fn clipped(mut error: String) -> String {
+    if error.len() > ERROR_BYTES_MAX {
+        let mut ends = (0..=ERROR_BYTES_MAX - CUT.len()).rev();
+        error.truncate(ends.find(|at| error.is_char_boundary(*at)).unwrap_or(0));
+        error.push_str(CUT);
+    }
+    error
 }

@@ -199,6 +199,7 @@ impl HttpRequest {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             let read = name.parse::<HeaderName>();
+            let name = shown(name);
             let read = read.map_err(|_| format!("`{name}` cannot be the name of a header"))?;
             if OURS.contains(&read) || read.as_str().starts_with("haul-") {
                 return Err(format!("`{name}` is set by Haul itself; leave it out"));
@@ -233,8 +234,16 @@ fn parse_method(name: &str) -> Result<Method, String> {
     match name.to_ascii_uppercase().parse() {
         Ok(Method::CONNECT) => Err("CONNECT asks for a tunnel, which this is not".to_owned()),
         Ok(method) => Ok(method),
-        Err(_) => Err(format!("`{name}` is no method; write for example POST")),
+        Err(_) => Err(format!(
+            "`{}` is no method; write for example POST",
+            shown(name)
+        )),
     }
+}
+
+/// What somebody else named, who may have done so at any length.
+fn shown(name: &str) -> String {
+    name.chars().take(80).collect()
 }
 
 /// A URL that can be asked.
@@ -243,10 +252,9 @@ pub(super) fn parse_url(text: &str) -> Result<Url, String> {
         .parse()
         .map_err(|why| format!("not a URL: {why}; write https://…"))?;
     if !matches!(url.scheme(), "http" | "https") {
-        // A receiver may have named it, as long as it likes.
-        let scheme: String = url.scheme().chars().take(40).collect();
         return Err(format!(
-            "the scheme is `{scheme}`; it must be http or https"
+            "the scheme is `{}`; it must be http or https",
+            shown(url.scheme())
         ));
     }
     if !url.username().is_empty() || url.password().is_some() {
@@ -256,5 +264,28 @@ pub(super) fn parse_url(text: &str) -> Result<Url, String> {
     match url.as_str().parse::<Uri>() {
         Ok(_) => Ok(url),
         Err(why) => Err(format!("cannot be sent: {why}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn no_reason_repeats_what_was_named_at_any_length() {
+        let (long, word) = ("a ".repeat(200_000), "a".repeat(60_000));
+        for args in [
+            json!({"url": format!("{word}:x")}),
+            json!({"url": "http://a/", "method": long}),
+            json!({"url": "http://a/", "headers": {long: "x"}}),
+            json!({"url": "http://a/", "headers": {word.as_str(): "x\n2"}}),
+            json!({"url": "http://a/", "headers": {format!("haul-{word}"): "x"}}),
+        ] {
+            let args: HttpRequest = serde_json::from_value(args).unwrap();
+            let why = args.ask().unwrap_err().message().to_owned();
+            assert!(why.len() < 300, "{} bytes: {why:.300}", why.len());
+        }
     }
 }
